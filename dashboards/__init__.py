@@ -1,0 +1,1 @@
+"""The Streamlit application; holds no model and opens no database."""

@@ -1,0 +1,1 @@
+"""The command line and the offline flows: raw files in, live bundles out."""

@@ -1,0 +1,1 @@
+"""One module a command of trillium; loaded when the command runs."""

@@ -1,0 +1,1 @@
+"""The three applications; they never import each other."""

@@ -1,0 +1,1 @@
+"""Support: questions answered from the help centre, with citations, or handed over."""

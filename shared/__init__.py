@@ -1,0 +1,1 @@
+"""What two applications need, or what is the fine-tuning core; knows no application."""

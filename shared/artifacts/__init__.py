@@ -1,0 +1,1 @@
+"""Immutable, checksummed, versioned folders, and the pointer to the live one."""

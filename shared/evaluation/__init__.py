@@ -1,0 +1,1 @@
+"""Metrics of held-out data, with intervals."""

@@ -1,0 +1,1 @@
+"""Training of backbones with heads; the only room that loads torch."""

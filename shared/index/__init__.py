@@ -1,0 +1,1 @@
+"""Search over vectors, with exact scores."""

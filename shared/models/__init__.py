@@ -1,0 +1,1 @@
+"""What serving needs of a fine-tuned model, without torch."""

@@ -1,0 +1,1 @@
+"""Tables: SQLite by default, PostgreSQL by URL, migrations."""

@@ -1,0 +1,1 @@
+"""Fakes, contract test classes and small worlds with known answers."""

@@ -1,0 +1,1 @@
+"""Cleaning, chunking and splitting of text, with offsets into what is stored."""
