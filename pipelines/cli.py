@@ -33,8 +33,7 @@ def _parse(module: Path) -> ast.Module:
 
 def _offers(app: str, verb: str) -> bool:
     return any(
-        isinstance(node, ast.FunctionDef) and node.name == verb
-        for node in _parse(_HERE / f"{app}.py").body
+        isinstance(node, ast.FunctionDef) and node.name == verb for node in _parse(_HERE / f"{app}.py").body
     )
 
 

@@ -138,6 +138,14 @@ def _known(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
             yield f"{prefix}{name}"
 
 
+def _read_secret(variable: str, path: str) -> str:
+    # Container engines hand secrets over as files: TRILLIUM_AUTH__SECRET_FILE=/run/secrets/x.
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{variable} names a file that can't be read: {error}") from error
+
+
 def _from_environment(env: Mapping[str, str], known: set[str]) -> dict[str, Any]:
     # pydantic-settings ignores a mistyped variable even with extra="forbid": hence this check.
     tree: dict[str, Any] = {}
@@ -145,6 +153,8 @@ def _from_environment(env: Mapping[str, str], known: set[str]) -> dict[str, Any]
         if not variable.startswith(PREFIX) or variable in OUTSIDE:
             continue
         name = variable.removeprefix(PREFIX).lower()
+        if name not in known and name.removesuffix("_file") in known:
+            name, value = name.removesuffix("_file"), _read_secret(variable, value)
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
             raise UsageError(

@@ -33,7 +33,8 @@ def _package(name: str, extra: str) -> Finding:
     try:
         return Finding(name, "ok", importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
-        return Finding(name, "note", "not installed", f"pip install 'trillium-suite[{extra}]' where it is needed")
+        todo = f"pip install 'trillium-suite[{extra}]' where it is needed"
+        return Finding(name, "note", "not installed", todo)
 
 
 def packages(_settings: Settings) -> Iterator[Finding]:
@@ -96,14 +97,16 @@ def broker(settings: Settings) -> Iterator[Finding]:
     """The event log, when one is configured."""
     address = settings.kafka.bootstrap
     if address is None:
-        yield Finding("kafka", "note", "not configured", "set TRILLIUM_KAFKA__BOOTSTRAP, or run trillium broker")
+        todo = "set TRILLIUM_KAFKA__BOOTSTRAP, or run trillium broker"
+        yield Finding("kafka", "note", "not configured", todo)
         return
     host, _, port = address.split(",")[0].rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=3):
             yield Finding("kafka", "ok", f"{address} answers")
     except (OSError, ValueError) as error:
-        yield Finding("kafka", "fail", f"{address}: {error}", "start the broker or correct TRILLIUM_KAFKA__BOOTSTRAP")
+        todo = "start the broker or correct TRILLIUM_KAFKA__BOOTSTRAP"
+        yield Finding("kafka", "fail", f"{address}: {error}", todo)
 
 
 def live(settings: Settings) -> Iterator[Finding]:
@@ -118,7 +121,9 @@ def live(settings: Settings) -> Iterator[Finding]:
             if ref is not None:
                 store.open(str(ref)).verify()
         except TrilliumError as error:
-            yield Finding(f"live {name}", "fail", error.detail, f"trillium rollback {name}, or restore a backup")
+            yield Finding(
+                f"live {name}", "fail", error.detail, f"trillium rollback {name}, or restore a backup"
+            )
             continue
         todo = "" if ref else f"run trillium train {name} or trillium index {name}"
         yield Finding(f"live {name}", "ok" if ref else "note", str(ref or "nothing yet"), todo)
@@ -128,7 +133,8 @@ def java(_settings: Settings) -> Iterator[Finding]:
     """Java, which a local Kafka broker needs."""
     found = shutil.which("java")
     if found is None:
-        yield Finding("java", "note", "not found", "only a local Kafka broker needs it: Java 17 or newer")
+        todo = "only a local Kafka broker needs it: Java 17 or newer"
+        yield Finding("java", "note", "not found", todo)
         return
     text = subprocess.run([found, "-version"], capture_output=True, text=True, check=False).stderr
     yield Finding("java", "ok", text.splitlines()[0] if text else found)
