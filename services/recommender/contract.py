@@ -38,7 +38,7 @@ class Reason(Response):
 
 
 class Recommended(Response):
-    """One place of a slate: `rank` from 1, `score` higher is better and comparable inside this slate only.
+    """One place of a slate: `rank` from 1; `score` is comparable inside this slate only.
 
     `source` names the candidate source that put the item in first. `parts` add up to `score` (up to
     rounding) and are there with `explain=true` only.
@@ -54,7 +54,10 @@ class Recommended(Response):
 
 
 class Recommendations(Response):
-    """A slate, best first; fewer than k when the catalogue has no more. `served_by` says which step made it."""
+    """A slate, best first after diversification; fewer than k when the catalogue has no more.
+
+    `served_by` says which step of the ladder made it.
+    """
 
     slate_id: str
     served_by: ServedBy
