@@ -1,4 +1,5 @@
 """The contract of a vector index, as a test class with known answers."""
+# ruff: noqa: D102 - the names of the tests say what they show
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -94,7 +95,8 @@ class VectorIndexContract:
 
     def test_vectors_come_back_at_unit_length_in_the_asked_order(self, make: Make) -> None:
         index = make(["a", "b"], [[3, 4], [0, 9]])
-        np.testing.assert_allclose(index.vectors_of(["b", "a", "b"]), [[0, 1], [0.6, 0.8], [0, 1]], atol=1e-6)
+        found = index.vectors_of(["b", "a", "b"])
+        assert np.abs(found - rows([[0, 1], [0.6, 0.8], [0, 1]])).max() < 1e-6
         with pytest.raises(NotFound, match="'z'"):
             index.vectors_of(["a", "z"])
 
