@@ -1,0 +1,1 @@
+"""Reading of people's files: lines, columns and formats, in limited memory."""
