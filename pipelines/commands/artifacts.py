@@ -30,13 +30,12 @@ def list_(
     if json:
         emit({"artifacts": found}, True)
         return
-    for one in found or [None]:
-        if one is None:
-            print("no artifacts yet; `trillium train APP` or `trillium index APP PATH` makes some")
-        else:
-            parents = " ".join(f"{role}={ref}" for role, ref in one["parents"].items())
-            mark = "*" if one["live"] else " "
-            print(f"{mark} {one['artifact']:<28} {one['kind']:<8} {one['created']:<20} {parents}".rstrip())
+    if not found:
+        print("no artifacts yet; `trillium train APP` or `trillium index APP PATH` makes some")
+    for one in found:
+        parents = " ".join(f"{role}={ref}" for role, ref in one["parents"].items())
+        mark = "*" if one["live"] else " "
+        print(f"{mark} {one['artifact']:<28} {one['kind']:<8} {one['created']:<20} {parents}".rstrip())
 
 
 @app.command("show")

@@ -63,8 +63,8 @@ class Columns:
         hints = [f"is {close[0]!r} meant as {name!r}?" for name, close in near.items() if close]
         shown = ", ".join(repr(name[:40]) for name in came[:20]) or "none"
         return (
-            f"lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it has {shown}; needed: "
-            f"{', '.join(self.required)}" + (f"; {' '.join(hints)}" if hints else "")
+            f"lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it has {shown}; "
+            f"needed: {', '.join(self.required)}" + (f"; {' '.join(hints)}" if hints else "")
         )
 
     def _complaint_once(self, came: tuple[str, ...], missing: Sequence[str]) -> str:
