@@ -1,0 +1,1 @@
+"""The one Alembic environment; each application brings only its revisions."""

