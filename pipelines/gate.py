@@ -52,11 +52,11 @@ def compare_classifiers(
     other labels) the candidate must score above `plain`; both at 1 passes, as nothing lies above.
     `slices` maps a name to one flag per row. Raises BadInput for no rows or unequal lengths.
     """
+    _same_length(len(truth), candidate=candidate, plain=plain, **({} if live is None else {"live": live}))
     names = sorted({label for row in map(_labels_of, truth) for label in row})
     flags = _flags(truth, names)
     whole = _ClassifierScore(_flags(candidate, names), flags)
     against_plain = _ClassifierScore(_flags(plain, names), flags)
-    _same_length(len(truth), candidate=candidate, plain=plain, **({} if live is None else {"live": live}))
     metrics: dict[str, Any] = {
         "macro_f1": _figure(whole.point()),
         "rows": len(truth),

@@ -4,9 +4,8 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from shared.errors import BadInput, TooLarge
 
@@ -15,8 +14,7 @@ WHOLE_LIMIT = 256_000_000  # bytes of a file that can only be read whole: a JSON
 _PIECE = 1 << 16
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line without its line end: number from 1, place of its first byte, text, or why there is none."""
 
     number: int
@@ -110,8 +108,8 @@ def _decode(path: Path, raw: bytes, number: int, offset: int) -> str:
         byte = raw[error.start]
         guess = bytes([byte]).decode("cp1252", "replace")
         raise BadInput(
-            f"{path} is not UTF-8: byte 0x{byte:02x} in line {number} (byte {offset + error.start} of the file; "
-            f"in Windows-1252 it would be {guess!r}); save the file as UTF-8 and run it again"
+            f"{path} is not UTF-8: byte 0x{byte:02x} in line {number} (byte {offset + error.start} of "
+            f"the file; in Windows-1252 it would be {guess!r}); save the file as UTF-8 and run it again"
         ) from error
 
 
@@ -156,6 +154,9 @@ def read_records(lines: Iterator[Line], separator: str) -> Iterator[Line]:
         if first.problem or not first.text.strip():
             if first.problem:
                 yield first
+            continue
+        if '"' not in first.text:
+            yield first
             continue
         quotes, joined, size, used = Quotes(separator), [first], len(first.text), 0
         problem = None

@@ -46,12 +46,10 @@ def sweep(root: Path, now: datetime) -> None:
 
 
 def _newest_change(home: Path) -> datetime:
-    newest = 0.0
-    for path in (home, *home.rglob("*")):
-        try:
-            newest = max(newest, path.lstat().st_mtime)
-        except FileNotFoundError:  # its writer has just finished
-            newest = float(2**31)
+    try:
+        newest = max(path.lstat().st_mtime for path in (home, *home.rglob("*")))
+    except FileNotFoundError:  # it goes at this moment, so its writer has just finished
+        return datetime.max.replace(tzinfo=UTC)
     return datetime.fromtimestamp(newest, UTC)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from shared.artifacts.pointers import State
 from shared.artifacts.store import Artifact, ArtifactStore, Ref
 from shared.clock import Clock, SystemClock
-from shared.errors import BadInput, Conflict, TrilliumError, Unavailable
+from shared.errors import BadInput, Conflict, Unavailable
 from shared.telemetry import logger
 
 BUNDLE = "bundle"
@@ -112,7 +112,8 @@ class Live(Generic[T]):
         self._value: tuple[Ref, T] | None = None
         self._stamp: object = None
         self._next_check = 0.0
-        self._failed_at: float | None = None
+        self._error: Exception | None = None
+        self._retry_at = 0.0
         self._first = threading.Lock()
         self._turn = threading.Lock()
         self._loader: threading.Thread | None = None
@@ -142,28 +143,36 @@ class Live(Generic[T]):
 
     def _load_first(self) -> tuple[Ref, T]:
         with self._first:
-            if self._value is None:
-                stamp = self._pointer.stamp()
-                ref = self._pointer.current()
-                if ref is None:
-                    app = self._pointer.app
-                    raise Unavailable(
-                        f"{app} has no live bundle yet; run `trillium train {app}` or "
-                        f"`trillium index {app} PATH`, or `trillium promote {app}` where one is there"
-                    )
-                try:
-                    self._value = ref, self._load(self._pointer.store.open(str(ref)))
-                except TrilliumError as error:
-                    self.problem = f"{ref} can't be loaded: {error.detail}"
-                    raise
-                self._stamp, self.problem = stamp, None
-                self._next_check = self._monotonic() + self._check_every_s
+            if self._value is not None:
+                return self._value
+            stamp, now = self._pointer.stamp(), self._monotonic()
+            if self._error is not None and stamp == self._stamp and now < self._retry_at:
+                raise self._error  # a load may take seconds: not once per request
+            ref = self._pointer.current()
+            if ref is None:
+                raise Unavailable(self._nothing_yet())
+            self._stamp, self._error = stamp, None
+            try:
+                self._value = ref, self._load(self._pointer.store.open(str(ref)))
+            except Exception as error:
+                self._error, self._retry_at = error, now + self._retry_every_s
+                self.problem = f"{ref} can't be loaded: {error}"
+                raise
+            self.problem = None
+            self._next_check = now + self._check_every_s
             return self._value
+
+    def _nothing_yet(self) -> str:
+        app = self._pointer.app
+        return (
+            f"{app} has no live bundle yet; run `trillium train {app}` or `trillium index {app} PATH`, "
+            f"or `trillium promote {app}` where one is there"
+        )
 
     def _look(self, now: float) -> None:
         if self._loader is not None and self._loader.is_alive():
             return
-        retry = self._failed_at is not None and now >= self._failed_at + self._retry_every_s
+        retry = self._error is not None and now >= self._retry_at
         stamp = self._pointer.stamp()
         if stamp is None or (stamp == self._stamp and not retry):
             return
@@ -180,9 +189,9 @@ class Live(Generic[T]):
             if self._value is None or ref != self._value[0]:
                 self._value = ref, self._load(self._pointer.store.open(name))
                 _LOG.info("a new bundle serves", bundle=name)
-            self._failed_at, self.problem = None, None
+            self._error, self.problem = None, None
         except Exception as error:  # whatever is wrong with the new bundle, the old one goes on serving
-            self._failed_at = self._monotonic()
+            self._error, self._retry_at = error, self._monotonic() + self._retry_every_s
             self.problem = f"{name} can't be loaded, {self._value and self._value[0]} still serves: {error}"
             _LOG.error("the new bundle can't be loaded", bundle=name, why=str(error))
         finally:

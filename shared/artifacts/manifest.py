@@ -81,7 +81,7 @@ class Manifest(BaseModel):
         return Ref(self.name, self.version)
 
     def to_bytes(self) -> bytes:
-        """Return the JSON text that is stored; raises ValueError for metrics that are no JSON."""
+        """Return the JSON text that is stored; a figure that is not a number or not finite becomes null."""
         return json.dumps(
             self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False
         ).encode()
