@@ -1,0 +1,292 @@
+"""The three services' answers without their models: made-up data with hostile and Chinese texts in it.
+
+`python tests/dashboards/fake_services.py PORT` serves them at PORT, PORT + 1 and PORT + 2, for looking at the pages.
+"""
+
+import asyncio
+import random
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Header, Request
+from fastapi.responses import JSONResponse
+
+NOW = datetime(2026, 3, 21, 14, 32, tzinfo=UTC)
+SCRIPT = "<script>document.title='owned'</script>"
+IMAGE = "![x](http://evil.example/p.png) [link](javascript:alert(1)) <img src=x onerror=alert(1)>"
+PEOPLE = {
+    "robin": ["support:admin", "sentiment:admin", "recommender:admin"],
+    "agent": ["support:agent"],
+    "risk": ["sentiment:viewer"],
+    "nobody": [],
+}
+TOPICS = {
+    "credit-risk": ("Credit risk", 0.9),
+    "cyber-incident": ("Cyber incident", 0.55),
+    "litigation": ("Litigation", 0.4),
+    "management": ("Management change", 0.05),
+    "regulation": ("Regulation", -0.05),
+    "supply-chain": ("供应链", -0.3),
+    "guidance": ("Guidance cut", 0.0),
+    "m-and-a": ("M&A", -0.25),
+}
+
+
+def problem(status: int, title: str, detail: str) -> JSONResponse:
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "request_id": "4f1c2ab09d3e7788"}
+    return JSONResponse(body, status, media_type="application/problem+json")
+
+
+def text_of(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+class Fail(Exception):
+    def __init__(self, status: int, title: str, detail: str) -> None:
+        self.answer = problem(status, title, detail)
+
+
+def create(name: str) -> FastAPI:
+    """One service: "support", "sentiment" or "recommender"; `state.fail = (path, status)` breaks a route."""
+    app = FastAPI()
+    app.state.name, app.state.fail = name, None
+
+    @app.exception_handler(Fail)
+    async def failed(_request: Request, error: Fail) -> JSONResponse:
+        return error.answer
+
+    @app.middleware("http")
+    async def broken(request: Request, call_next: Any) -> Any:
+        if app.state.fail and request.url.path == app.state.fail[0]:
+            return problem(app.state.fail[1], "Not available", "no bundle is live; run trillium train support")
+        return await call_next(request)
+
+    people(app)
+    {"support": support, "sentiment": sentiment, "recommender": recommender}[name](app)
+    models(app)
+    return app
+
+
+def who(authorization: str | None) -> str:
+    name = (authorization or "").removeprefix("Bearer token-of-")
+    if name not in PEOPLE:
+        raise Fail(401, "Not signed in", "sign in at POST /v1/sessions")
+    return name
+
+
+def people(app: FastAPI) -> None:
+    @app.post("/v1/sessions")
+    async def login(body: dict[str, str]) -> Any:
+        name = body["name"]
+        if name not in PEOPLE or body["password"] != "trillium-demo":
+            return problem(401, "Not signed in", "name or password is wrong")
+        expires = text_of(datetime.now(UTC) + timedelta(hours=12))
+        return {"token": f"token-of-{name}", "expires": expires, "person": name, "roles": PEOPLE[name], "groups": ["cards"]}
+
+    @app.get("/v1/me")
+    async def me(authorization: str | None = Header(None)) -> Any:
+        name = who(authorization)
+        return {"person": name, "roles": PEOPLE[name], "groups": ["cards"]}
+
+
+ANSWER = (
+    "Magnetic stripe payments are off outside your home country. You can switch them on under Card > Security; the "
+    "change is live within one minute [1].\n\nChip and PIN and contactless payments work in all supported countries "
+    "without a change [2]."
+)
+
+
+def citation(n: int, title: str, quote: str) -> dict[str, Any]:
+    return {
+        "document_id": f"cards/{n}.md", "chunk_id": f"cards/{n}.md#0", "title": title, "url": f"https://help.example/cards/{n}",
+        "version": n, "start": 0, "end": len(quote), "quote": quote,
+    }  # fmt: skip
+
+
+def support(app: FastAPI) -> None:
+    base = {"model": "support-model@3", "index": "support-index@7"}
+
+    @app.post("/v1/ask")
+    async def ask(body: dict[str, Any], authorization: str | None = Header(None)) -> Any:
+        who(authorization)
+        question = body["question"]
+        ids = {"answer_id": "a1", "conversation_id": body.get("conversation_id") or "c1"}
+        if "lawyer" in question:
+            hand = {"reason": "asks_for_person", "summary": "The customer wants to speak with a person about a fee. One question so far."}
+            return {**ids, **base, "status": "handoff", "text": "I will pass this on to a colleague, who sees this conversation.",
+                    "intent": {"name": "complaint", "confidence": 0.34}, "handoff": hand}  # fmt: skip
+        if question == "card":
+            titles = ["My card does not work", "Order a new card", f"Card limits {IMAGE}"]
+            return {**ids, **base, "status": "choices", "text": "What is it about?", "intent": {"name": "card_not_working", "confidence": 0.41},
+                    "choices": [{"intent": f"i{n}", "title": t, "confidence": 0.41 - n / 10} for n, t in enumerate(titles)]}  # fmt: skip
+        text = f"{ANSWER}\n\n{SCRIPT} {IMAGE} [1]" if "hostile" in question else ANSWER
+        cites = [
+            citation(1, "Card declined while travelling", "Magnetic stripe payments are off outside the home country. The customer can switch them on under Card > Security; the change is live within one minute."),
+            citation(2, "在国外付款的方式" if "hostile" in question else "Ways to pay abroad", f"Chip and PIN and contactless payments work in all supported countries without a change of settings. {SCRIPT + IMAGE if 'hostile' in question else ''}"),
+        ]
+        related = [{"document_id": "cards/9.md", "title": "Daily limits", "url": "https://help.example/cards/9"}]
+        return {**ids, **base, "status": "answer", "text": text, "intent": {"name": "card_not_working", "confidence": 0.93}, "citations": cites, "related": related}
+
+    @app.get("/v1/documents")
+    async def documents(limit: int = 50) -> Any:
+        titles = ["Why was my card declined abroad?", "How long does a transfer take?", "密码忘了怎么办？", f"Fees {IMAGE}"]
+        rows = [{"id": f"d{n}", "title": t, "url": None, "groups": [], "version": 1, "updated": text_of(NOW)} for n, t in enumerate(titles)]
+        return {"documents": rows[:limit], "next": None}
+
+
+def points(series: str, start: datetime, end: datetime, window: timedelta) -> list[dict[str, Any]]:
+    if series == "all":
+        rng, tilt = random.Random("all"), 0.25
+    else:
+        rng, tilt = random.Random(series), TOPICS[series][1]
+    rows = []
+    steps = int((end - start) / window)
+    for n in range(steps):
+        count = rng.randrange(3, 30)
+        share = min(0.97, max(0.02, 0.28 + rng.uniform(-0.12, 0.12) + tilt * max(0.0, (n / steps - 0.45)) * 0.95))
+        if series == "m-and-a" and 10 <= n <= 14:
+            continue
+        rows.append({"end": text_of(start + (n + 1) * window), "count": count, "negative": round(share * count), "expected": 0.28 * count})
+    return rows
+
+
+def sentiment(app: FastAPI) -> None:
+    titles = [
+        ("Belmont Bank downgraded to junk as deposits fall for third week", "Newswire A", "negative", 0.93),
+        (f"Belmont {SCRIPT} {IMAGE} :red[Bank] **run**", "Social stream", "negative", 0.71),
+        ("贝尔蒙特银行遭评级下调，存款连续三周下滑", "新浪财经", "negative", 0.88),
+        ("Regulator opens probe into Belmont Bank loan book, shares slump 9%", "Newswire B", "negative", 0.90),
+        ("Belmont Bank says liquidity is strong, denies default talk", "Newswire A", "neutral", 0.62),
+        ("Palladin Steel raises outlook on record orders", "Newswire B", "positive", 0.95),
+        ("Kestrel Air names new finance chief", "Regulator filings", "neutral", 0.84),
+        ("Orix Retail cuts guidance after weak quarter", "Newswire A", "negative", 0.87),
+    ]
+
+    def alert(n: int, series: str, severity: str, minutes: int, why: dict[str, Any]) -> dict[str, Any]:
+        return {"id": f"al-{n}", "series": series, "kind": "topic", "state": "open", "opened": text_of(NOW - timedelta(minutes=minutes)),
+                "severity": severity, "why": why, "model": "sentiment-model@2"}  # fmt: skip
+
+    app.state.alerts = [
+        alert(2041, "credit-risk", "critical", 94, "41 of 63 headlines negative, 17.6 expected; z +6.2 for 3 windows"),
+        alert(2040, "cyber-incident", "high", 51, "19 of 27 headlines negative, 7.6 expected; z +4.1 for 2 windows"),
+        alert(2037, "litigation", "medium", 207, "11 of 19 headlines negative, 5.3 expected; z +3.1 for 2 windows"),
+    ]
+
+    @app.get("/v1/alerts")
+    async def alerts(authorization: str | None = Header(None)) -> Any:
+        who(authorization)
+        return {"alerts": app.state.alerts, "next": None}
+
+    @app.get("/v1/items")
+    async def items(limit: int = 20) -> Any:
+        rows = []
+        for n, (title, source, label, p) in enumerate(titles):
+            rest = (1 - p) / 2
+            probabilities = {"negative": rest, "neutral": rest, "positive": rest} | {label: p}
+            rows.append({"id": f"i{n}", "ts": text_of(NOW - timedelta(minutes=3 + 9 * n)), "title": title, "source": source, "url": f"https://news.example/{n}",
+                         "sentiment": {"label": label, "probabilities": probabilities}, "topics": ["credit-risk"], "model": "sentiment-model@2"})  # fmt: skip
+        return {"items": rows[:limit], "next": None}
+
+    return None
+
+
+def recommender(app: FastAPI) -> None:
+    names = ["The Glass Orchard", "Second Harvest", "茶馆旧事", "A Map of Rain", "Marrow Bridge", "Paper Lanterns", "The Quiet Engine",
+             "Northbound", f"Harbour {SCRIPT}", f"Nine Winters {IMAGE}", "Copper Sky", "Low Tide", "Salt & Iron", "Blue Hour", "Long Way Home",
+             "Ash and Ivory", "Still Waters", "The Last Ferry", "Open Window", "Green Room"]  # fmt: skip
+    tags = [["Drama", "Family"], ["Comedy"], ["Drama", "History"], ["Science"], ["Thriller"], ["Comedy", "Family"], ["History"], ["Drama"], ["Drama", "Sea"], ["Documentary"]]
+    sources = ["item-knn", "ease", "text", "popular"]
+    reasons = [("similar_to", "Similar to Nine Winters, which this user bought"), ("text_match", "Its text shares slow, sea and family with the query"),
+               ("popular", "Popular in the last 30 days"), ("bought_before", "Often bought together with Low Tide")]  # fmt: skip
+
+    @app.get("/v1/recommendations")
+    async def slate(k: int = 10, user: str | None = None, item: str | None = None, text: str | None = None, authorization: str | None = Header(None)) -> Any:
+        who(authorization)
+        if item == "gone":
+            return problem(404, "Not found", "there is no item 'gone'")
+        rng = random.Random(f"{user}{item}{text}")
+        order = list(range(len(names)))
+        rng.shuffle(order)
+        rows = []
+        for rank, n in enumerate(order[:k], 1):
+            kind, why = reasons[n % 4]
+            parts = {"collaborative": 0.5 / rank**0.4, "text": 0.25 / rank**0.3, "popularity": 0.08, "recency": 0.04, "diversity": -0.03 * (n % 3)}
+            rows.append({"item_id": f"item-{n}", "rank": rank, "score": sum(parts.values()), "source": sources[n % 4], "title": names[n], "parts": parts,
+                         "reasons": [{"kind": kind, "text": why, "item_id": "item-9", "title": "Nine Winters"}]})  # fmt: skip
+        served = "popular" if user == "stranger" else "personal" if user else "similar"
+        return {"slate_id": f"s-{rng.randrange(10**6)}", "served_by": served, "model": "recommender-model@4", "index": "recommender-index@4", "items": rows}
+
+    def detail(n: int) -> dict[str, Any]:
+        return {"item_id": f"item-{n}", "title": names[n], "tags": tags[n % 10], "attributes": {}, "url": None, "hidden": False, "events": 0 if n in (6, 8, 12) else 40 + n,
+                "version": 1, "updated": text_of(NOW), "description": "A quiet story."}  # fmt: skip
+
+    @app.get("/v1/items/{item_id}")
+    async def one(item_id: str) -> Any:
+        return detail(int(item_id.removeprefix("item-")))
+
+    @app.get("/v1/items")
+    async def catalogue() -> Any:
+        return {"items": [detail(n) for n in range(len(names))], "next": None}
+
+    @app.get("/v1/users")
+    async def users() -> Any:
+        return {"users": [{"user_id": f"user-{n:03}", "events": 20 + n, "last": text_of(NOW)} for n in range(12)], "next": None}
+
+    @app.get("/v1/users/{user_id}")
+    async def history(user_id: str) -> Any:
+        if user_id == "stranger":
+            return problem(404, "Not found", "this user has no events")
+        return {"user_id": user_id, "events": [{"item_id": f"item-{n}", "title": names[n], "event": "buy", "ts": text_of(NOW), "value": None} for n in (9, 11)]}
+
+
+def models(app: FastAPI) -> None:
+    name = app.state.name
+    app.state.live = 4
+
+    def bundle(n: int) -> dict[str, Any]:
+        score = 0.868 + n / 100
+        metrics = {"macro_f1": score, "rows": 812, "plain": {"name": "TF-IDF + linear SVM", "macro_f1": 0.842}, "ece": 0.031}
+        if n > 1:
+            metrics["live"] = {"name": f"{name}@{n - 1}", "macro_f1": score - 0.012}
+        gate = {"passed": n != 5, "compared_with": f"{name}@{n - 1}" if n > 1 else "TF-IDF + linear SVM",
+                "reason": "slice refunds: macro F1 0.71 against 0.79, worse by more than its noise" if n == 5 else None}  # fmt: skip
+        return {"ref": f"{name}@{n}", "recipe_hash": None, "data_hash": None, "kind": "bundle", "created": text_of(NOW - timedelta(days=9 - n)), "live": n == app.state.live,
+                "gate": gate, "metrics": metrics, "parents": {"model": f"{name}-model@{n}", "index": f"{name}-index@{n + 2}"}, "curves": evaluation(n)["curves"], "evaluation": {"sentiment": evaluation(n)}}  # fmt: skip
+
+    @app.get("/v1/models")
+    async def listed(authorization: str | None = Header(None)) -> Any:
+        who(authorization)
+        models = [bundle(n) for n in range(6, 0, -1)]
+        return {"models": models, "live": f"{name}@{app.state.live}", "rollback_to": f"{name}@3", "history": [], "next": None}
+
+    @app.post("/v1/models/promote")
+    async def promote(body: dict[str, Any], authorization: str | None = Header(None)) -> Any:
+        if f"{name}:admin" not in PEOPLE[who(authorization)]:
+            return problem(403, "Not allowed", f"this needs the role {name}:admin")
+        app.state.live = int(body["ref"].rpartition("@")[2])
+        return {"live": f"{name}@{app.state.live}", "before": None}
+
+    @app.post("/v1/models/rollback")
+    async def rollback() -> Any:
+        app.state.live -= 1
+        return {"live": f"{name}@{app.state.live}", "before": None}
+
+
+def evaluation(n: int) -> dict[str, Any]:
+    labels = ["negative", "neutral", "positive"]
+    curves = [{"epoch": e, "train loss": 1.1 * 0.62**e, "valid loss": 1.05 * 0.7**e + 0.05, "valid macro F1": 0.9 - 0.5 * 0.5**e} for e in range(1, 7)]
+    bins = [{"confidence": c / 10 + 0.05, "accuracy": min(1.0, c / 10 + 0.03 + 0.002 * n), "count": 20 + 10 * c} for c in range(3, 10)]
+    return {"curves": curves, "calibration": bins, "confusion": {"labels": labels, "matrix": [[180, 21, 4], [17, 402, 12], [2, 19, 155]]}}
+
+
+async def serve(first: int) -> None:
+    """Serve the three at the ports `first` and the two after it."""
+    names = ("support", "sentiment", "recommender")
+    options = [uvicorn.Config(create(name), port=first + n, log_level="warning") for n, name in enumerate(names)]
+    await asyncio.gather(*(uvicorn.Server(option).serve() for option in options))
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1])))
