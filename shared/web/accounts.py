@@ -112,7 +112,7 @@ class Accounts:
             raise Unauthenticated(f"the account {name!r} is gone; sign in with another")
         return _principal(person)
 
-    def users(self) -> list[Person]:
+    def list_users(self) -> list[Person]:
         """Return all people by name."""
         with self._db.read() as session:
             return list(session.scalars(select(Person).order_by(Person.name)))
@@ -140,7 +140,7 @@ class Accounts:
                 raise NotFound(f"there is no key {id_!r}; `trillium key list` shows all")
             key.revoked = key.revoked or self._clock.now()
 
-    def keys(self) -> list[Key]:
+    def list_keys(self) -> list[Key]:
         """Return all keys, revoked ones too, oldest first."""
         with self._db.read() as session:
             return list(session.scalars(select(Key).order_by(Key.created, Key.id)))
