@@ -1,0 +1,1 @@
+"""The steps of the recommender flow: read, learn, choose, measure."""
