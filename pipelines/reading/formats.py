@@ -49,7 +49,9 @@ def _read_csv(path: Path, wanted: Columns) -> Iterator[Raw]:
     if first is None:
         raise BadInput(f"{path} is empty; its first line must name the columns {', '.join(wanted.required)}")
     if first.problem:
-        raise BadInput(f"{path}: the first line must name the columns, but {first.problem}")
+        raise BadInput(
+            f"{path}: the first line must name the columns, but {first.problem}; save it as UTF-8 text"
+        )
     separator = _separator(path, first.text, wanted)
     records = read_records(_then(first, lines), separator)
     came = [cell.strip() for cell in _cells(next(records), separator)]

@@ -3,7 +3,8 @@
 import gzip
 import re
 import zlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
@@ -146,32 +147,34 @@ def read_records(lines: Iterator[Line], separator: str) -> Iterator[Line]:
     A quote that is never closed, or not within 1 MB, costs its own line only: that line is given
     with its problem, and reading goes on with the one after it.
     """
-    waiting: list[Line] = []
-    while True:
-        first = waiting.pop(0) if waiting else next(lines, None)
-        if first is None:
-            return
-        if first.problem or not first.text.strip():
-            if first.problem:
+    waiting: deque[Line] = deque()
+
+    def take() -> Line | None:
+        return waiting.popleft() if waiting else next(lines, None)
+
+    while (first := take()) is not None:
+        if first.problem or '"' not in first.text:
+            if first.problem or first.text.strip():
                 yield first
             continue
-        if '"' not in first.text:
-            yield first
-            continue
-        quotes, joined, size, used = Quotes(separator), [first], len(first.text), 0
-        problem = None
-        while quotes.feed(joined[-1].text):
-            following = waiting[used] if used < len(waiting) else next(lines, None)
-            if following is not None and used == len(waiting):
-                waiting.append(following)
-            size += len(following.text) + 1 if following is not None else 0
-            if following is None or following.problem or size > LIMIT:
-                problem = "a quoted cell is opened in it and never closed"
-                break
-            joined.append(following)
-            used += 1
-        if problem:
-            yield Line(first.number, first.offset, first.text, problem)
-            continue
-        del waiting[:used]
-        yield Line(first.number, first.offset, "\n".join(line.text for line in joined))
+        joined, whole = _until_closed(first, take, Quotes(separator))
+        if whole:
+            yield Line(first.number, first.offset, "\n".join(line.text for line in joined))
+        else:
+            waiting.extendleft(reversed(joined[1:]))
+            why = "a quoted cell is opened in it and never closed"
+            yield Line(first.number, first.offset, first.text, why)
+
+
+def _until_closed(first: Line, take: Callable[[], Line | None], quotes: Quotes) -> tuple[list[Line], bool]:
+    """Return the lines taken from `first` on, and whether they are one whole record."""
+    joined, size = [first], len(first.text)
+    while quotes.feed(joined[-1].text):
+        following = take()
+        if following is None:
+            return joined, False
+        joined.append(following)
+        size += len(following.text) + 1
+        if following.problem or size > LIMIT:
+            return joined, False
+    return joined, True
