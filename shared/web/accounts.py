@@ -5,6 +5,7 @@ import re
 import secrets
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -12,7 +13,7 @@ from sqlalchemy import JSON, String, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from shared.clock import Clock, SystemClock
+from shared.clock import Clock, SystemClock, to_text
 from shared.errors import BadInput, Conflict, NotFound, Unauthenticated
 from shared.storage.engine import Database
 from shared.storage.types import UtcDateTime, new_metadata
@@ -82,13 +83,26 @@ class Accounts:
         except IntegrityError as error:
             raise Conflict(f"there is already a person {name!r}; choose another name") from error
 
-    def set_roles(self, name: str, roles: Iterable[str], groups: Iterable[str] = ()) -> None:
-        """Replace a person's roles and groups; the next request of their session goes by the new ones."""
+    def change_user(
+        self,
+        name: str,
+        *,
+        roles: Iterable[str] | None = None,
+        groups: Iterable[str] | None = None,
+        disabled: bool | None = None,
+    ) -> dict[str, Any]:
+        """Replace what is given and return the person as `list_users` shows them; raises NotFound.
+
+        The next request of an open session goes by the new roles and groups.
+        """
         with self._db.write() as session:
             person = session.get(Person, name)
             if person is None:
                 raise NotFound(f"there is no person {name!r}; `trillium user list` shows all")
-            person.roles, person.groups = sorted(set(roles)), sorted(set(groups))
+            person.roles = person.roles if roles is None else sorted(set(roles))
+            person.groups = person.groups if groups is None else sorted(set(groups))
+            person.disabled = person.disabled if disabled is None else disabled
+            return _person_shown(person)
 
     def verify(self, name: str, password: str) -> Principal:
         """Return who signed in; the error does not tell a wrong name from a wrong password."""
@@ -112,10 +126,10 @@ class Accounts:
             raise Unauthenticated(f"the account {name!r} is gone; sign in with another")
         return _principal(person)
 
-    def list_users(self) -> list[Person]:
-        """Return all people by name."""
+    def list_users(self) -> list[dict[str, Any]]:
+        """Return all people by name: {person, roles, groups, disabled, created}."""
         with self._db.read() as session:
-            return list(session.scalars(select(Person).order_by(Person.name)))
+            return [_person_shown(one) for one in session.scalars(select(Person).order_by(Person.name))]
 
     def create_key(self, name: str, roles: Iterable[str], groups: Iterable[str] = ()) -> tuple[str, str]:
         """Return a new key as (id, key); the key can't be read again."""
@@ -140,10 +154,10 @@ class Accounts:
                 raise NotFound(f"there is no key {id_!r}; `trillium key list` shows all")
             key.revoked = key.revoked or self._clock.now()
 
-    def list_keys(self) -> list[Key]:
-        """Return all keys, revoked ones too, oldest first."""
+    def list_keys(self) -> list[dict[str, Any]]:
+        """Return all keys, oldest first: {id, name, roles, groups, created, revoked: time or None}."""
         with self._db.read() as session:
-            return list(session.scalars(select(Key).order_by(Key.created, Key.id)))
+            return [_key_shown(one) for one in session.scalars(select(Key).order_by(Key.created, Key.id))]
 
     def principal_for_key(self, secret: str) -> Principal:
         """Return whose key this is."""
@@ -164,6 +178,27 @@ class Accounts:
 
 def _principal(person: Person) -> Principal:
     return Principal(person.name, frozenset(person.roles), frozenset(person.groups))
+
+
+def _person_shown(one: Person) -> dict[str, Any]:
+    return {
+        "person": one.name,
+        "roles": one.roles,
+        "groups": one.groups,
+        "disabled": one.disabled,
+        "created": to_text(one.created),
+    }
+
+
+def _key_shown(one: Key) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "name": one.name,
+        "roles": one.roles,
+        "groups": one.groups,
+        "created": to_text(one.created),
+        "revoked": to_text(one.revoked) if one.revoked else None,
+    }
 
 
 def _digest(secret: str) -> str:
