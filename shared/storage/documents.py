@@ -1,6 +1,7 @@
 """Documents as the truth: every change has a sequence number, so that a snapshot can catch up."""
 
 import hashlib
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -125,6 +126,16 @@ class DocumentLedger(Generic[RowT]):
         counter = self._counter()
         return session.scalar(select(counter.value).where(counter.name == self._name)) or 0
 
+    def identity(self, session: Session) -> str:
+        """Return what tells this table from any other of its kind; empty before the first write.
+
+        Sequence numbers of two databases can't be compared: a snapshot keeps the identity beside its
+        number, and one of another table is no starting point.
+        """
+        counter = self._counter()
+        value = session.scalar(select(counter.value).where(counter.name == f"{self._name}.identity"))
+        return "" if value is None else f"{value:016x}"
+
     def get(self, session: Session, ids: Sequence[str]) -> list[RowT]:
         """Return the documents with these ids in the given order; missing and deleted ones are left out."""
         rows = {row.id: row for row in self._rows(session, list(dict.fromkeys(ids))) if not row.deleted}
@@ -150,7 +161,12 @@ class DocumentLedger(Generic[RowT]):
     def _lock(self, session: Session) -> int:
         """Take the counter's row until the transaction ends; return the last number given out."""
         counter = self._counter()
-        insert_missing(session, counter, [{"name": self._name, "value": 0}])
+        identity = secrets.randbits(62)  # kept from the first write on; a signed 64-bit column holds it
+        insert_missing(
+            session,
+            counter,
+            [{"name": self._name, "value": 0}, {"name": f"{self._name}.identity", "value": identity}],
+        )
         query = select(counter.value).where(counter.name == self._name).with_for_update()
         return session.scalars(query).one()
 
