@@ -199,6 +199,12 @@ class Subscription:
         except KafkaError as error:
             log.info("commit_not_mirrored", group=self.group, why=str(error))
 
+    def committed(self, partition: Partition) -> int | None:
+        """Return Kafka's copy of the group's offset, None before the first. Raises Unavailable."""
+        with reaching(str(self.bootstrap)):
+            found: int | None = self._open().committed(_theirs(partition), timeout_ms=OFFSETS_MS)
+        return found
+
     def begin_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """Return the first offset that each partition still has. Raises Unavailable."""
         return self._offsets("beginning_offsets", partitions)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Integer, LargeBinary, String, Text, UniqueConstraint, delete, select
+from sqlalchemy import BigInteger, Integer, LargeBinary, String, Text, UniqueConstraint, delete, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, declared_attr, mapped_column
 
 from shared.storage.rows import insert_missing
@@ -13,6 +13,8 @@ from shared.storage.types import UtcDateTime
 from shared.stream.records import Partition, Record
 
 TOPIC_LENGTH = 249  # Kafka's own limit
+# A worker that is frozen inside its transaction would keep the rows locked for all the others.
+FROZEN_MS = 30_000
 
 
 class OffsetRow:
@@ -82,6 +84,8 @@ class StreamTables:
 
         The order is the same for all workers, so that none waits for another in a circle.
         """
+        if session.get_bind().dialect.name == "postgresql":
+            session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {FROZEN_MS}"))
         row, found = self.offsets, {}
         for partition in sorted(partitions):
             query = select(row.next).where(
