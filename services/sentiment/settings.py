@@ -2,7 +2,8 @@
 
 from shared.settings import AppSection
 
-ROLES: tuple[str, ...] = ("sentiment:viewer", "sentiment:analyst", "sentiment:admin")  # lowest first: each may what those before it may
+# Lowest first: each may do what those before it may.
+ROLES: tuple[str, ...] = ("sentiment:viewer", "sentiment:analyst", "sentiment:admin")
 
 
 class AppSettings(AppSection):
