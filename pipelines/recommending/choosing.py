@@ -28,7 +28,7 @@ MANY = 1_500  # validation users beyond this cost time and change no choice
 
 @dataclass(frozen=True)
 class Table:
-    """The features of all candidates of all cases, padded to (cases, widest); `ideal` is each case's best DCG."""
+    """The features of all candidates of all cases, padded to (cases, widest); `ideal` is the best DCG."""
 
     columns: Features
     there: NDArray[np.bool_]
@@ -49,7 +49,7 @@ class Table:
 
 
 def table_of(cases: Sequence[Case], world: World, decay: float, *, repeats: bool, k: int = K) -> Table:
-    """Return the table of `cases`; without `repeats` what was taken before is neither candidate nor target."""
+    """Return the table of `cases`; without `repeats` nothing taken before is candidate or target."""
     rows, hits, wanted = [], [], []
     for case in cases:
         found = signals(case.profile, world, decay)

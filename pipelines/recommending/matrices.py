@@ -1,23 +1,27 @@
 """Item-to-item matrices from behaviour: item-kNN, EASE, and both where the catalogue is large."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-from scipy import linalg, sparse
+import scipy.linalg
+import scipy.sparse
 
 from services.recommender.collaborative import ItemMatrix
 from services.recommender.domain import Act
 from services.recommender.events import Like, strength
+
+# scipy's annotations know no operation that mixes formats; what goes in and out is said in the docstrings.
+sparse: Any = scipy.sparse
+lapack: Any = scipy.linalg.lapack
+Sparse: TypeAlias = Any
 
 KEEP = 300  # strongest inputs kept per item: a hundredth of the memory of a full matrix at 10,000 items
 EASE_LIMIT = 10_000  # items; EASE inverts n x n: three such matrices in float32 are 1.2 GB
 SHRINK = 20.0  # item-kNN: two shared users among thousands are chance
 
 
-def interactions(
-    acts: Sequence[Act], ids: Sequence[str], like: Like | None = None
-) -> tuple[sparse.csr_array, np.ndarray[Any, Any]]:
+def interactions(acts: Sequence[Act], ids: Sequence[str], like: Like | None = None) -> tuple[Sparse, Any]:
     """Return users x items (float32, the strongest event of each pair) and the events per item.
 
     Columns follow `ids`; events of other items are left out, and those that are not liked.
@@ -39,9 +43,9 @@ def interactions(
 
 
 def knn(
-    matrix: sparse.csr_array, ids: Sequence[str], events: Any, *, shrink: float = SHRINK, keep: int = KEEP
+    matrix: Sparse, ids: Sequence[str], events: Any, *, shrink: float = SHRINK, keep: int = KEEP
 ) -> ItemMatrix:
-    """Return the cosine of every pair of items over their users, shrunk towards zero; nothing on the diagonal."""
+    """Return the cosine of every pair of items over their users, shrunk towards zero; no diagonal."""
     common = sparse.csr_array(matrix.T @ matrix).astype(np.float32)
     sizes = common.diagonal()
     coo = common.tocoo()
@@ -51,14 +55,12 @@ def knn(
     return _pruned(sparse.csr_array((values, (rows, columns)), shape=common.shape), ids, events, keep)
 
 
-def ease(
-    matrix: sparse.csr_array, ids: Sequence[str], events: Any, *, penalty: float, keep: int = KEEP
-) -> ItemMatrix:
-    """Return EASE (closed form): B = -P / diag(P) by column with P = (X'X + penalty)^-1, nothing on the diagonal."""
+def ease(matrix: Sparse, ids: Sequence[str], events: Any, *, penalty: float, keep: int = KEEP) -> ItemMatrix:
+    """Return EASE: B = -P / diag(P) by column with P = (X'X + penalty)^-1, and no diagonal."""
     gram = (matrix.T @ matrix).toarray().astype(np.float32, order="F")
     gram[np.diag_indices_from(gram)] += penalty
-    factor, failed = linalg.lapack.spotrf(gram, lower=1, overwrite_a=1)
-    inverse, failed_too = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
+    factor, failed = lapack.spotrf(gram, lower=1, overwrite_a=1)
+    inverse, failed_too = lapack.spotri(factor, lower=1, overwrite_c=1)
     if failed or failed_too:  # never with a positive penalty, but for overflow
         raise ArithmeticError(f"X'X + {penalty} could not be inverted")
     lower = np.tril(inverse, -1)
@@ -66,10 +68,8 @@ def ease(
     return _pruned(full / -np.diag(inverse), ids, events, keep)
 
 
-def learn(
-    matrix: sparse.csr_array, ids: Sequence[str], events: Any, settings: Mapping[str, Any]
-) -> ItemMatrix:
-    """Return the matrix that `settings` name: `{"kind": "ease", "penalty": 300}` or `{"kind": "knn", "shrink": 20}`.
+def learn(matrix: Sparse, ids: Sequence[str], events: Any, settings: Mapping[str, Any]) -> ItemMatrix:
+    """Return what `settings` name: `{"kind": "ease", "penalty": 300}` or `{"kind": "knn", "shrink": 20}`.
 
     Above EASE_LIMIT items EASE learns the most used ones, and item-kNN, scaled to it, all others.
     """
@@ -131,7 +131,7 @@ def _largest(values: Any, rows: Any, keep: int) -> tuple[Any, Any]:
     return values[best], rows[best]
 
 
-def _wrapped(matrix: sparse.csr_array, ids: Sequence[str], events: Any) -> ItemMatrix:
+def _wrapped(matrix: Sparse, ids: Sequence[str], events: Any) -> ItemMatrix:
     matrix.sort_indices()
     return ItemMatrix(
         ids,

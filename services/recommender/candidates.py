@@ -21,9 +21,10 @@ def cold_items(known: Collection[str], events: dict[str, int]) -> frozenset[str]
 def candidates(
     found: Signals, world: World, *, exclude: Collection[str] = (), depth: int = DEPTH
 ) -> dict[str, Source]:
-    """Return item id -> the first source that named it, in a fixed order; nothing of `exclude`, all in the index.
+    """Return item id -> the first source that named it, in a fixed order; all are in the index.
 
-    What was chosen before is named by `repeat`; a caller that does not repeat puts it into `exclude`.
+    Nothing of `exclude` is there. What was chosen before is named by `repeat`; a caller that does not
+    repeat puts it into `exclude`.
     """
     barred = set(exclude)
     union: dict[str, Source] = {}

@@ -43,7 +43,7 @@ class ItemMatrix:
         return cls([], np.zeros(1, np.int64), none.astype(np.int32), none.astype(np.float32), none)
 
     def scores(self, weights: Mapping[str, float]) -> FloatArray:
-        """Return sum over j of weights[j] * row j, (n,) float32 in the order of `ids`; unknown ids add nothing."""
+        """Return sum over j of weights[j] * row j, (n,) float32 by `ids`; unknown ids add nothing."""
         known = [
             (self.place[item_id], weight) for item_id, weight in weights.items() if item_id in self.place
         ]

@@ -31,9 +31,14 @@ KINDS = {
 AHEAD = timedelta(minutes=5)
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt, "<": operator.lt
-}  # fmt: skip
-_LIKE = re.compile(r"\s*value\s*(>=|<=|==|!=|>|<)\s*(-?\d+(?:\.\d+)?)\s*")
+    ">=": operator.ge,
+    "<=": operator.le,
+    "=": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_LIKE = re.compile(r"\s*value\s*(>=|<=|==|!=|=|>|<)\s*(-?\d+(?:\.\d+)?)\s*")
 
 
 @dataclass(frozen=True)
@@ -45,13 +50,13 @@ class Like:
 
     @classmethod
     def parse(cls, text: str) -> "Like":
-        """Return the rule that `text` writes; raises UsageError."""
+        """Return the rule that `text` writes (`==` and `=` are the same); raises UsageError."""
         match = _LIKE.fullmatch(text)
         if not match:
             raise UsageError(
                 f"--like {text!r} is no rule; write value, one of >= <= == != > <, and a number: 'value>=4'"
             )
-        return cls(match[1], float(match[2]))
+        return cls(match[1].replace("==", "="), float(match[2]))
 
     def holds(self, value: float | None) -> bool:
         """Whether `value` keeps the rule; an event without a value does."""
@@ -79,7 +84,7 @@ def check(
     value: float | None,
     now: datetime,
 ) -> Act:
-    """Return the event as an Act; without a time it happened `now`. Raises BadInput saying what to correct."""
+    """Return the event as an Act; without a time it happened `now`. Raises BadInput with what to correct."""
     if kind not in KINDS:
         raise BadInput(f"event {kind[:50]!r} is not one of {', '.join(KINDS)}")
     for name, text in (("user_id", user_id), ("item_id", item_id)):

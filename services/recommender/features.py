@@ -1,4 +1,4 @@
-"""The one way from a profile to numbers, in training and in serving; nothing later than the profile is read."""
+"""The one way from a profile to numbers, in training and in serving; it reads nothing later."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class Moments:
 
     def standardise(self, query: Column, cosines: Column) -> Column:
         """Return the z values of `cosines` with `query` (dim,), as if all items had been scored."""
-        spread = float(np.sqrt(max(query @ self.covariance @ query, 0.0)))
+        spread = max(float(query @ self.covariance @ query), 0.0) ** 0.5
         return (cosines - float(query @ self.mean)) / spread if spread > 1e-9 else np.zeros_like(cosines)
 
 
@@ -70,7 +70,7 @@ class Signals:
 
 @dataclass(frozen=True)
 class Features:
-    """One column per feature, one row per candidate in `ids`; z values are standardised over the catalogue."""
+    """One column per feature, one row per candidate in `ids`; z values are over the whole catalogue."""
 
     ids: list[str]
     behaviour: Column
@@ -107,7 +107,8 @@ def features(found: Signals, ids: Sequence[str], world: World) -> Features:
 def _repeat(profile: Profile, ids: Sequence[str]) -> Column:
     chosen = profile.chosen()
     own = [(chosen[i].days, chosen[i].recent) if i in chosen else (0, 0.0) for i in ids]
-    return np.log1p(np.array(own, dtype=np.float64).reshape(-1, 2)).sum(axis=1)
+    total: Column = np.log1p(np.array(own, dtype=np.float64).reshape(-1, 2)).sum(axis=1)
+    return total
 
 
 def _mean_vector(weights: dict[str, float], world: World) -> Column | None:
@@ -138,4 +139,5 @@ def _popular(ids: Sequence[str], popularity: Popularity) -> Column:
     most = max(popularity.counts.values(), default=0)
     if not most:
         return np.zeros(len(ids))
-    return np.log1p([float(popularity.counts.get(i, 0)) for i in ids]) / np.log1p(float(most))
+    shares: Column = np.log1p([float(popularity.counts.get(i, 0)) for i in ids]) / np.log1p(float(most))
+    return shares

@@ -13,7 +13,7 @@ WINDOW = timedelta(days=30)
 
 @dataclass(frozen=True)
 class Popularity:
-    """`counts` by item; `window` ends at the newest event, so that a catalogue at rest keeps its favourites."""
+    """`counts` by item; `window` ends at the newest event, so that a shop at rest keeps its favourites."""
 
     counts: dict[str, int] = field(default_factory=dict)
     window: timedelta = WINDOW

@@ -35,7 +35,7 @@ class Profile:
     visit_only: bool = False  # all of it happened within the present visit
 
     def weights(self, decay: float) -> dict[str, float]:
-        """Return strength * decay^age by item, newest first; age counts the newer items that have a strength."""
+        """Return strength * decay^age by item, newest first; age counts the newer items with a strength."""
         wanted = [one for one in self.taken if one.strength > 0]
         return {one.item_id: one.strength * decay**age for age, one in enumerate(wanted)}
 

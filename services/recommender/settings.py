@@ -1,11 +1,15 @@
 """Settings of the recommender application."""
 
-from shared.settings import AppSection
+from pydantic import Field
 
-ROLES: tuple[str, ...] = ("recommender:viewer", "recommender:editor", "recommender:admin")  # lowest first: each may what those before it may
+from shared.settings import AppSection
 
 
 class AppSettings(AppSection):
-    """Address and limits of the recommender service."""
+    """Address and limits of the recommender service.
+
+    `diversity`, 0 to 1, is how much a slate gives up of the score for items unlike those above them.
+    """
 
     port: int = 8103
+    diversity: float = Field(0.1, ge=0, le=1)

@@ -40,7 +40,7 @@ class Whitening:
         return hashlib.sha256(self.mean.tobytes() + self.axes.tobytes()).hexdigest()[:12]
 
     def apply(self, vectors: FloatArray) -> FloatArray:
-        """Return the whitened vectors (n, dim) at unit length; one that equals the mean keeps its raw direction."""
+        """Return the whitened vectors (n, dim) at unit length; one equal to the mean keeps its direction."""
         moved = (vectors - self.mean) @ self.axes  # (n, dim)
         lengths = np.linalg.norm(moved, axis=1, keepdims=True)
         unit = np.where(lengths > 1e-6, moved / np.maximum(lengths, 1e-6), vectors)
