@@ -137,7 +137,8 @@ def sign_in(addresses: Sequence[str], name: str, password: str) -> dict[str, Any
     """Return the session of the first service that can be reached; raises what it answers."""
     for address in addresses:
         try:
-            return ServiceClient(address).login(name, password)
+            with ServiceClient(address) as service:
+                return service.login(name, password)
         except Unavailable as error:
             log.warning("a service can't be reached for the login", address=address, why=error.title)
     raise Unavailable("no service can be reached; start one with trillium serve")

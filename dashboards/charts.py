@@ -53,7 +53,7 @@ def dress(chart: alt.TopLevelMixin) -> Any:
     }
     legend = {k: v for k, v in axis.items() if k.startswith(("label", "title")) and k != "labelPadding"}
     return (
-        chart.configure(background="transparent", font=FONT)
+        chart.configure(background="transparent", font=FONT, padding={"left": 2, "right": 2, "top": 4, "bottom": 0})
         .configure_view(strokeWidth=0)
         .configure_axis(**axis)
         .configure_legend(**legend)
@@ -71,13 +71,13 @@ def _time_axis(span_hours: float) -> alt.Axis:
     return alt.Axis(format=form, grid=False, title=None, labelOverlap=True, tickCount=8, labelFlush=False)
 
 
-def heat_map(rows: pd.DataFrame, order: Sequence[str], *, title: str, height: int, span_hours: float, names: dict[str, str]) -> Any:
+def heat_map(rows: pd.DataFrame, order: Sequence[str], *, title: str, height: int | str, span_hours: float, names: dict[str, str]) -> Any:
     """Return topics x time. `rows` has topic, start, end (aware UTC), z, count, negative and expected (shares).
 
     A window without items has no row, so no cell. `order` lists topics from the top, the worst first.
     """
     frame = rows.assign(shown=rows["z"].clip(-CLAMP, CLAMP))
-    scale = alt.Scale(domain=[-CLAMP, -CLAMP / 2, 0, CLAMP / 2, CLAMP], range=diverging(mode()), clamp=True)
+    scale = alt.Scale(domain=[-CLAMP, -CLAMP / 2, 0, CLAMP / 2, CLAMP], range=diverging(mode())[::-1], clamp=True, interpolate="rgb")
     legend = alt.Legend(title=title, orient="right", gradientLength=150, gradientThickness=9, tickCount=5, offset=8)
     return (
         alt.Chart(frame, height=height)
@@ -85,7 +85,7 @@ def heat_map(rows: pd.DataFrame, order: Sequence[str], *, title: str, height: in
         .encode(
             x=alt.X("start:T", axis=_time_axis(span_hours), scale=alt.Scale(type="utc")),
             x2="end:T",
-            y=alt.Y("topic:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=170, grid=False), scale=alt.Scale(paddingInner=0.04)),
+            y=alt.Y("topic:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=170, grid=False, labelColor=tokens(mode())["textColor"]), scale=alt.Scale(paddingInner=0.04)),
             color=alt.Color("shown:Q", scale=scale, legend=legend),
             tooltip=[
                 alt.Tooltip("topic:N", title=names["topic"]),

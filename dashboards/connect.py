@@ -24,6 +24,12 @@ def configure(given: Settings, only: str | None = None) -> None:
     _configured = (given, only)
 
 
+def reset() -> None:
+    """Forget the settings that were given, so that the next call reads this process's own."""
+    global _configured
+    _configured = None
+
+
 def settings() -> Settings:
     """Return the settings of this process."""
     return _configured[0] if _configured else load_settings()

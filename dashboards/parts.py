@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import streamlit as st
 
@@ -10,14 +11,9 @@ TONES = ("red", "orange", "green", "blue", "gray")
 _MARK = re.compile(r"\[(\d{1,2})\]")
 
 
-def show(*pieces: str, key: str | None = None) -> None:
+def show(*pieces: str, width: Literal["stretch", "content"] = "stretch") -> None:
     """Put ready HTML on the page, all in one element; every outside value in it must be escaped already."""
-    body = "".join(pieces)
-    if key is None:
-        st.html(body)
-        return
-    with st.container(key=key, gap=None):
-        st.html(body)
+    st.html("".join(pieces), width=width)
 
 
 def safe(value: object) -> str:

@@ -28,7 +28,7 @@ TOPICS = {
     "litigation": ("Litigation", 0.4),
     "management": ("Management change", 0.05),
     "regulation": ("Regulation", -0.05),
-    "supply-chain": ("供应链", -0.3),
+    "supply-chain": ("Supply chain", -0.3),
     "guidance": ("Guidance cut", 0.0),
     "m-and-a": ("M&A", -0.25),
 }
@@ -51,7 +51,7 @@ class Fail(Exception):
 def create(name: str) -> FastAPI:
     """One service: "support", "sentiment" or "recommender"; `state.fail = (path, status)` breaks a route."""
     app = FastAPI()
-    app.state.name, app.state.fail = name, None
+    app.state.name, app.state.fail, app.state.worker = name, None, "alive"
 
     @app.exception_handler(Fail)
     async def failed(_request: Request, error: Fail) -> JSONResponse:
@@ -136,20 +136,24 @@ def support(app: FastAPI) -> None:
         return {"documents": rows[:limit], "next": None}
 
 
-def points(series: str, start: datetime, end: datetime, window: timedelta) -> list[dict[str, Any]]:
-    if series == "all":
-        rng, tilt = random.Random("all"), 0.25
-    else:
-        rng, tilt = random.Random(series), TOPICS[series][1]
+def points(series: str, start: datetime, end: datetime, window: int) -> list[dict[str, Any]]:
+    """Windows of `window` minutes that slide by 15, the surging topics more negative towards the end."""
+    tilt = 0.25 if series == "all" else TOPICS[series][1]
+    last = NOW.replace(minute=30)
     rows = []
-    steps = int((end - start) / window)
-    for n in range(steps):
-        count = rng.randrange(3, 30)
-        share = min(0.97, max(0.02, 0.28 + rng.uniform(-0.12, 0.12) + tilt * max(0.0, (n / steps - 0.45)) * 0.95))
-        if series == "m-and-a" and 10 <= n <= 14:
+    for n in range(int(7 * 24 * 4) + 1):
+        moment = last - timedelta(minutes=15 * n)
+        if not start < moment <= end:
             continue
-        rows.append({"end": text_of(start + (n + 1) * window), "count": count, "negative": round(share * count), "expected": 0.28 * count})
-    return rows
+        rng = random.Random(f"{series} {moment}")
+        count = rng.randrange(3, 30) * window // 15
+        recent = max(0.0, 1 - n / 48)
+        share = min(0.97, max(0.02, 0.28 + rng.uniform(-0.12, 0.12) + tilt * 0.5 * recent))
+        if series == "m-and-a" and 30 <= n <= 44:
+            count = 0
+        learning = series == "management"
+        rows.append({"end": text_of(moment), "count": count, "negative": round(share * count), "expected": None if learning else 0.28 * count})
+    return rows[::-1]
 
 
 def sentiment(app: FastAPI) -> None:
@@ -164,14 +168,17 @@ def sentiment(app: FastAPI) -> None:
         ("Orix Retail cuts guidance after weak quarter", "Newswire A", "negative", 0.87),
     ]
 
-    def alert(n: int, series: str, severity: str, minutes: int, why: dict[str, Any]) -> dict[str, Any]:
-        return {"id": f"al-{n}", "series": series, "kind": "topic", "state": "open", "opened": text_of(NOW - timedelta(minutes=minutes)),
-                "severity": severity, "why": why, "model": "sentiment-model@2"}  # fmt: skip
+    def alert(n: int, series: str, state: str, severity: str, minutes: int, negative: int, count: int) -> dict[str, Any]:
+        why = {"text": f"{negative} of {count} items negative {SCRIPT}", "end": text_of(NOW), "count": count, "negative": negative, "expected": 0.28 * count,
+               "share": negative / count, "usual_share": 0.28, "p_count": 1e-6, "p_share": 1e-5, "p": 1e-6, "headlines": []}  # fmt: skip
+        opened = text_of(NOW - timedelta(minutes=minutes))
+        return {"id": f"al-{n}", "series": series, "kind": "topic", "state": state, "opened": opened, "severity": severity, "why": why,
+                "model": "sentiment-model@2", "resolved": text_of(NOW) if state == "resolved" else None, "peak": negative}  # fmt: skip
 
     app.state.alerts = [
-        alert(2041, "credit-risk", "critical", 94, "41 of 63 headlines negative, 17.6 expected; z +6.2 for 3 windows"),
-        alert(2040, "cyber-incident", "high", 51, "19 of 27 headlines negative, 7.6 expected; z +4.1 for 2 windows"),
-        alert(2037, "litigation", "medium", 207, "11 of 19 headlines negative, 5.3 expected; z +3.1 for 2 windows"),
+        alert(2041, "credit-risk", "open", "high", 94, 41, 63),
+        alert(2040, "cyber-incident", "recovering", "medium", 51, 19, 27),
+        alert(2037, "litigation", "resolved", "low", 4_207, 11, 19),
     ]
 
     @app.get("/v1/alerts")
@@ -189,7 +196,27 @@ def sentiment(app: FastAPI) -> None:
                          "sentiment": {"label": label, "probabilities": probabilities}, "topics": ["credit-risk"], "model": "sentiment-model@2"})  # fmt: skip
         return {"items": rows[:limit], "next": None}
 
-    return None
+    @app.get("/v1/series")
+    async def series(request: Request, window: int = 60) -> Any:
+        asked = request.query_params
+        start, end = (datetime.fromisoformat(asked[name]) for name in ("from", "to"))
+        state = "learning" if asked["series"] == "management" else "ready"
+        return {"series": asked["series"], "window": window, "step": 15, "state": state, "points": points(asked["series"], start, end, window)}
+
+    @app.get("/v1/topics")
+    async def topics() -> Any:
+        rows = [{"name": name, "state": "ready", "count": 900, "negative": 250} for name in ("all", *TOPICS)]
+        return {"topics": rows}
+
+    @app.get("/v1/health")
+    async def health() -> Any:
+        def feed(source: str, state: str, seconds: int) -> dict[str, Any]:
+            return {"source": source, "state": state, "lag_s": seconds, "last": text_of(NOW - timedelta(seconds=seconds)), "count": 4_000 - seconds}
+
+        feeds = [feed("Newswire A", "live", 2), feed("Newswire B", "live", 9), feed("Regulator filings", "quiet", 214), feed("新浪财经", "live", 13),
+                 feed(f"Social {SCRIPT[:8]}", "quiet", 1973)]  # fmt: skip
+        return {"now": text_of(NOW), "worker": app.state.worker, "items": 12_204, "late": 12, "too_late": 1, "dead_letters": 3, "duplicates": 0,
+                "corrections": 0, "feeds": feeds, "model": "sentiment-model@2"}  # fmt: skip
 
 
 def recommender(app: FastAPI) -> None:
