@@ -16,7 +16,9 @@ RECORD_OVERHEAD = 80
 def held(bootstrap: str, cluster: Cluster, topic: str) -> tuple[Counter[int], Counter[int]]:
     """Return the records and the bytes that each partition of `topic` holds now."""
     records, size = Counter[int](), Counter[int]()
-    consumer = KafkaConsumer(bootstrap_servers=addresses(bootstrap), **options_for(cluster))
+    consumer = KafkaConsumer(
+        bootstrap_servers=addresses(bootstrap), enable_auto_commit=False, **options_for(cluster)
+    )
     try:
         parts = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
         consumer.assign(parts)

@@ -53,7 +53,11 @@ def topic_ids(bootstrap: str, topics: Iterable[str]) -> dict[str, str]:
 def end_offsets(bootstrap: str, topic: str) -> Mapping[Partition, int]:
     """Return the end (the offset of the next record) of each partition. Raises NotFound, Unavailable."""
     with reaching(bootstrap):
-        consumer = KafkaConsumer(bootstrap_servers=addresses(bootstrap), **options_for(describe(bootstrap)))
+        consumer = KafkaConsumer(
+            bootstrap_servers=addresses(bootstrap),
+            enable_auto_commit=False,
+            **options_for(describe(bootstrap)),
+        )
         try:
             numbers = consumer.partitions_for_topic(topic)
             if not numbers:

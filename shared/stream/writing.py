@@ -75,7 +75,7 @@ class Writer(Generic[T, P]):
             try:
                 done = self._attempt(batches, refused)
             except _Moved as moved:
-                batches = self._trim(batches, moved.rows, settled.misplaced)
+                batches = self._trim(batches, moved.rows, settled)
                 continue
             settled.add(done)
             break
@@ -113,22 +113,22 @@ class Writer(Generic[T, P]):
                 letters.append(DeadLetter(record, error.detail))
         return items, letters
 
-    def _trim(
-        self, batches: Sequence[Batch], rows: dict[Partition, int], misplaced: set[Partition]
-    ) -> list[Batch]:
+    def _trim(self, batches: Sequence[Batch], rows: dict[Partition, int], settled: Settled) -> list[Batch]:
         """Return what is still to be written; a row below a batch's start means that records were missed."""
         kept = []
         for batch in batches:
             next_ = rows.get(batch.partition, -1)
             if next_ < batch.start:
-                misplaced.add(batch.partition)
+                settled.misplaced.add(batch.partition)
                 continue
             rest = tuple(record for record in batch.records if record.offset >= next_)
             self._counters.fenced += len(batch.records) - len(rest)
             if batch.end > next_:
                 kept.append(replace(batch, start=next_, records=rest))
-            elif batch.end < next_:
-                misplaced.add(batch.partition)
+                continue
+            settled.nexts[batch.partition] = next_  # Kafka's copy may be behind: its writer may have died
+            if batch.end < next_:
+                settled.misplaced.add(batch.partition)
         return kept
 
 

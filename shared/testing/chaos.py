@@ -153,7 +153,6 @@ def killed_between_commits(world: World, kills: int) -> Seen:
     """Workers die after the database's commit and before Kafka's; then one trusts Kafka's offset."""
     for _ in range(kills):
         world.killed(world.worker("--die-in-commit", "3"))
-        world.killed(world.worker("--trust-kafka", "--die-in-write", "2"))
     world.finish(world.worker("--trust-kafka"))
     return world.check()
 

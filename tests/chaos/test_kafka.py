@@ -29,7 +29,7 @@ def test_a_worker_killed_in_its_batch_loses_and_doubles_nothing(world: World) ->
 
 
 def test_a_worker_killed_between_the_two_commits_counts_nothing_twice(world: World) -> None:
-    seen = chaos.killed_between_commits(world, kills=1)
+    seen = chaos.killed_between_commits(world, kills=2)
     assert seen.kills == 2
     assert seen.again > 0, "no record was delivered again: this proved nothing"
     assert seen.fenced > 0, "the fence had nothing to do: this proved nothing"
