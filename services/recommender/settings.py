@@ -4,6 +4,9 @@ from pydantic import Field
 
 from shared.settings import AppSection
 
+# Lowest first: each may do what those before it may.
+ROLES: tuple[str, ...] = ("recommender:viewer", "recommender:editor", "recommender:admin")
+
 
 class AppSettings(AppSection):
     """Address and limits of the recommender service.

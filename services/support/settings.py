@@ -2,7 +2,8 @@
 
 from shared.settings import AppSection
 
-ROLES: tuple[str, ...] = ("support:agent", "support:editor", "support:admin")  # lowest first: each may what those before it may
+# Lowest first: each may do what those before it may.
+ROLES: tuple[str, ...] = ("support:agent", "support:editor", "support:admin")
 
 
 class AppSettings(AppSection):
