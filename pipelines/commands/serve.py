@@ -7,12 +7,10 @@ import typer
 
 def command(
     app: Annotated[str, typer.Argument(help="The application.")],
-    host: Annotated[
-        str | None, typer.Option(help="The address to listen at; by default the settings'.")
-    ] = None,
+    host: Annotated[str | None, typer.Option(help="Where to listen; by default the settings' host.")] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="The port; by default the settings', 0 takes a free one."),
+        typer.Option(min=0, max=65535, help="By default the settings' port; 0 takes a free one."),
     ] = None,
 ) -> None:
     """Serve an application's API until it is stopped; running requests may finish (10 s at most)."""

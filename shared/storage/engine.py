@@ -39,8 +39,9 @@ class Database:
     """A database and, on PostgreSQL, one schema in it. Nothing is opened before it is used.
 
     `metadata` are the tables that belong there; `max_pages` bounds a SQLite file (a quota in pages
-    of 4 KiB), `busy_s` is how long a writer of it waits for the one before. Reads and writes raise Unavailable, StorageFull, Conflict and Damaged; a violated
-    constraint stays SQLAlchemy's IntegrityError. Safe to share between threads.
+    of 4 KiB), `busy_s` is how long a writer of it waits for the one before. Reads and writes raise
+    Unavailable, StorageFull, Conflict and Damaged; a violated constraint stays SQLAlchemy's
+    IntegrityError. Safe to share between threads.
     """
 
     def __init__(

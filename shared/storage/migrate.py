@@ -36,7 +36,10 @@ def package_of(name: str) -> str:
 
 
 def _folder(name: str) -> Path | None:
-    spec = importlib.util.find_spec(package_of(name))
+    try:
+        spec = importlib.util.find_spec(package_of(name))
+    except ModuleNotFoundError:  # raised for the package above, None only for the last part
+        spec = None
     places = list(spec.submodule_search_locations or []) if spec else []
     return Path(places[0]) / "versions" if places else None
 
@@ -46,9 +49,12 @@ def targets() -> list[str]:
     return [ACCOUNTS, *(app for app in find_apps() if _folder(app))]
 
 
-def config_for(db: Database, connection: Connection | None = None) -> Config:
-    """Return Alembic's configuration for `db`; raises NotFound when nobody has revisions for it."""
-    folder = _folder(db.name)
+def config_for(db: Database, folder: Path | None = None) -> Config:
+    """Return Alembic's configuration for `db`; raises NotFound when nobody has revisions for it.
+
+    `folder` holds the revisions, by default those of the application that `db` is named after.
+    """
+    folder = folder or _folder(db.name)
     if folder is None:
         raise NotFound(f"{package_of(db.name)} has no revisions; databases are: {', '.join(targets())}")
     config = Config()
@@ -57,13 +63,13 @@ def config_for(db: Database, connection: Connection | None = None) -> Config:
         config.set_main_option(option, str(path).replace("%", "%%"))
     config.set_main_option("file_template", "r%%(rev)s_%%(slug)s")  # a module's name begins with a letter
     config.set_main_option("path_separator", "newline")  # a path may hold spaces and colons
-    config.attributes.update(connection=connection, metadata=db.metadata, schema=db.schema)
+    config.attributes.update(metadata=db.metadata, schema=db.schema)
     return config
 
 
-def head_of(db: Database) -> str:
+def head_of(db: Database, folder: Path | None = None) -> str:
     """Return the newest revision that this code knows for `db`."""
-    head = ScriptDirectory.from_config(config_for(db)).get_current_head()
+    head = ScriptDirectory.from_config(config_for(db, folder)).get_current_head()
     if head is None:
         raise NotFound(f"{package_of(db.name)}/versions is empty; add the first revision")
     return head
@@ -85,13 +91,13 @@ def _newer(db: Database, found: str) -> Conflict:
     )
 
 
-def upgrade(db: Database) -> Migrated:
+def upgrade(db: Database, *, folder: Path | None = None) -> Migrated:
     """Bring `db` to the newest revision, in one transaction; a missing one is created.
 
     Raises Conflict when a newer version of the program has written it, or when it holds tables
     of something else.
     """
-    config, head = config_for(db), head_of(db)
+    config, head = config_for(db, folder), head_of(db, folder)
     with explained(db.where), db.engine.begin() as connection:
         _alone(connection, db)
         before = _revision(connection, db)
@@ -114,22 +120,22 @@ def _alone(connection: Connection, db: Database) -> None:
             connection.execute(CreateSchema(db.schema))
 
 
-def open_checked(db: Database) -> Database:
+def open_checked(db: Database, *, folder: Path | None = None) -> Database:
     """Return `db` after its schema was checked; it stays the caller's to close.
 
     A SQLite database that is not there is created at the newest revision. Raises Conflict for an
     older schema (and for a PostgreSQL one that is not there) naming the command, and for a newer one.
     """
-    head = head_of(db)
+    head = head_of(db, folder)
     with explained(db.where), db.engine.connect() as connection:
         found = _revision(connection, db)
         empty = found is None and not _tables(connection, db)
     if found == head:
         return db
     if empty and db.is_sqlite:
-        upgrade(db)
+        upgrade(db, folder=folder)
         return db
-    if found is not None and not _knows(db, found):
+    if found is not None and not _knows(config_for(db, folder), found):
         raise _newer(db, found)
     raise Conflict(
         f"the database at {db.where} has {'no schema' if found is None else f'the older schema {found}'} "
@@ -137,8 +143,8 @@ def open_checked(db: Database) -> Database:
     )
 
 
-def _knows(db: Database, revision: str) -> bool:
-    scripts = ScriptDirectory.from_config(config_for(db)).walk_revisions()
+def _knows(config: Config, revision: str) -> bool:
+    scripts = ScriptDirectory.from_config(config).walk_revisions()
     return any(script.revision == revision for script in scripts)
 
 

@@ -17,8 +17,6 @@ def assert_models_match_migrations(url: str, name: str, metadata: MetaData) -> N
     with Database(url, schema=name, name=name, metadata=metadata) as db:
         upgrade(db)
         with db.engine.connect() as connection:
-            context = MigrationContext.configure(
-                connection, opts={"compare_type": True, "version_table_schema": db.schema}
-            )
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
             differences = compare_metadata(context, metadata)
     assert not differences, f"the tables of {name} differ from its revisions: {differences}"
