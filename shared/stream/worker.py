@@ -143,24 +143,23 @@ class _Loop(Generic[T, P]):
             subscription, db, tables, counters, clock, accept_new_broker=accept_new_broker
         )
         self._writer = Writer(handler, db, tables, subscription.cluster.id, counters, clock)
+        self._failures = 0  # in a row
         self._measured = 0.0
         self._stand: tuple[tuple[int, ...], float] | None = None  # ends of all partitions, and since when
 
     def run(self, stop: threading.Event, idle_s: float | None, wait: Callable[[float], Any]) -> None:
         self._positions.check_broker()
-        failures = 0
         while not stop.is_set():
             try:
                 if self._step(idle_s):
                     return
-                failures = 0
             except StorageFull:
                 raise
             except Unavailable as error:
-                failures += 1
-                if idle_s is not None and failures >= IDLE_ATTEMPTS:
+                self._failures += 1
+                if idle_s is not None and self._failures >= IDLE_ATTEMPTS:
                     raise
-                self._stand_back(error, failures, wait)
+                self._stand_back(error, wait)
 
     def _step(self, idle_s: float | None) -> bool:
         """Do one round; True when the work is done."""
@@ -170,6 +169,8 @@ class _Loop(Generic[T, P]):
         if polled.batches:
             self._write(polled.batches)
         self._handler.tick(self._clock.now())
+        if not polled.unplaced:  # to be placed again is no progress yet
+            self._failures = 0
         quiet = not polled.batches and not polled.unplaced
         if idle_s is not None and quiet and self._is_idle(idle_s):
             self._handler.on_idle()
@@ -204,10 +205,10 @@ class _Loop(Generic[T, P]):
             return False
         return time.monotonic() - self._stand[1] >= idle_s
 
-    def _stand_back(self, error: Unavailable, failures: int, wait: Callable[[float], Any]) -> None:
+    def _stand_back(self, error: Unavailable, wait: Callable[[float], Any]) -> None:
         # What was read is dropped; after the pause it is read again from the database's position.
         self.counters.retries += 1
-        seconds = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (failures - 1))
-        log.warning("waiting", seconds=seconds, failures=failures, why=error.detail)
+        seconds = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (self._failures - 1))
+        log.warning("waiting", seconds=seconds, failures=self._failures, why=error.detail)
         self._subscription.unplace()
         wait(seconds)
