@@ -23,6 +23,7 @@ STEPS: dict[str, tuple[float, ...]] = {
     "popular": (0.0, 0.3, 0.6, 1.0, 1.5, 2.0),
 }
 REPEATS = tuple(product((0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0), (0.0, 0.5, 1.0, 2.0, 4.0)))
+WORTH = 0.003  # of the figure; a smaller gain is chance, and would carry a weight to the end of its range
 MANY = 1_500  # validation users beyond this cost time and change no choice
 
 
@@ -90,7 +91,9 @@ def choose(cases: Sequence[Case], world: World, *, repeats: bool) -> tuple[Weigh
     best = max((Weights(decay=decay) for decay in DECAYS), key=lambda w: _mean(tables[w.decay], w))
     for name, values in [*STEPS.items(), ("decay", DECAYS), *STEPS.items()]:
         tried = [best, *(best.model_copy(update={name: value}) for value in values)]
-        best = max(tried, key=lambda w: _mean(tables[w.decay], w))
+        found = max(tried, key=lambda w: _mean(tables[w.decay], w))
+        if _mean(tables[found.decay], found) > _mean(tables[best.decay], best) * (1 + WORTH):
+            best = found
     if not repeats:
         return best, _mean(tables[best.decay], best)
     table = table_of(cases[:MANY], world, best.decay, repeats=True)

@@ -66,9 +66,8 @@ def _recommendations(app: RecommenderApp) -> APIRouter:
         k: Annotated[int, Query(ge=1, le=100)] = 10,
         explain: bool = False,
     ) -> Recommendations:
-        given = [
-            name for name, value in (("user", user), ("item", item), ("text", text)) if value is not None
-        ]
+        asked = {"user": user, "item": item, "text": text}
+        given = [name for name, value in asked.items() if value is not None]
         if len(given) != 1:
             raise BadInput(f"give exactly one of user, item and text; {' and '.join(given) or 'none'} came")
         if any(value is not None and ("\x00" in value or not value.strip()) for value in asked.values()):

@@ -32,7 +32,7 @@ class Explainer:
     question: str | None = None
 
     def reasons(self, item_id: str, without: dict[str, Signals]) -> list[Reason]:
-        """Return the reasons of `item_id`, strongest first, possibly none; `without` is a cache to pass on."""
+        """Return the reasons of `item_id`, strongest first, maybe none; `without` is a cache of the slate."""
         table = features(self.found, [item_id], self.world)
         shares = {name: float(column[0]) for name, column in parts(table, self.weights).items()}
         if self.question is not None:

@@ -1,0 +1,87 @@
+"""The recommender's flow: items and events -> encoder -> matrix -> ranking -> gate -> bundle."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+BaseOption = Annotated[str | None, typer.Option(help="The base model; by default the recipe's.")]
+RecipeOption = Annotated[Path | None, typer.Option(help="A recipe in TOML; by default the one that ships.")]
+NoPromote = Annotated[bool, typer.Option("--no-promote", help="Build and judge, but leave live alone.")]
+AsJson = Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")]
+
+
+def train(
+    items: Annotated[Path, typer.Option(help="item_id, title, description, tags, ... as `index` takes.")],
+    events: Annotated[Path, typer.Option(help="user_id, item_id, event[, ts, value].")],
+    like: Annotated[str | None, typer.Option(help="Which values are liked, such as 'value>=4'.")] = None,
+    base: BaseOption = None,
+    recipe: RecipeOption = None,
+    no_promote: NoPromote = False,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of all that is random.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Fine-tune the encoder, learn who takes what together, and publish what beats the plain methods."""
+    from pipelines.flow import emit, workplace
+    from pipelines.recommending.publishing import Inputs, run
+    from services.recommender.events import Like
+    from shared.finetuning.recipe import Recipe
+    from shared.settings import load_settings
+
+    rule = Like.parse(like) if like else None
+    read = Recipe.read(recipe or default_recipe()).with_changes(base=base, seed=seed)
+    place = workplace(load_settings(), "recommender")
+    emit(run(place, Inputs(items, events, rule, read), promote=not no_promote), json)
+
+
+def index(
+    path: Annotated[Path, typer.Argument(help="The items; what is gone from it is removed.")],
+    remove: Annotated[list[str] | None, typer.Option(help="Remove this item (may be repeated).")] = None,
+    base: BaseOption = None,
+    no_promote: NoPromote = False,
+    json: AsJson = False,
+) -> None:
+    """Import items and build the index; without a trained model the frozen base encodes them."""
+    from pipelines.flow import emit, workplace
+    from pipelines.recommending.publishing import index_items
+    from shared.settings import load_settings
+
+    place = workplace(load_settings(), "recommender")
+    emit(index_items(place, path, remove or [], base=base, promote=not no_promote), json)
+
+
+def work(
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="Stop when nothing is left.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 30.0,
+    json: AsJson = False,
+) -> None:
+    """Fold items that were changed over the API into a new index, again and again until stopped."""
+    from pipelines.flow import emit, workplace
+    from pipelines.recommending.publishing import compact
+    from shared.settings import load_settings
+
+    place = workplace(load_settings(), "recommender")
+    stop = _stop_on_signal()
+    done: dict[str, Any] | None = None
+    while True:
+        done = compact(place) or done
+        if until_idle or stop.wait(every):
+            break
+    emit(
+        done or {"artifact": str(place.pointer.current()), "promoted": False, "reason": "nothing to do"}, json
+    )
+
+
+def default_recipe() -> Path:
+    """Return the recipe that ships."""
+    return Path(__file__).parent / "recipes" / "recommender.toml"
+
+
+def _stop_on_signal() -> Any:
+    import signal
+    import threading
+
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    return stop

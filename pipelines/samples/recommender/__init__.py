@@ -1,0 +1,1 @@
+"""An invented hobby shop: items, people with simulated taste, and their events."""
