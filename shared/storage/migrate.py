@@ -46,7 +46,8 @@ def _folder(name: str) -> Path | None:
 
 def targets() -> list[str]:
     """Return the names of the databases there are: "accounts", then each application with revisions."""
-    return [ACCOUNTS, *(app for app in find_apps() if _folder(app))]
+    folders = {app: _folder(app) for app in find_apps()}
+    return [ACCOUNTS, *(app for app, folder in folders.items() if folder and any(folder.glob("r*.py")))]
 
 
 def config_for(db: Database, folder: Path | None = None) -> Config:

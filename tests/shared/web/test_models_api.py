@@ -1,0 +1,90 @@
+import json
+
+import pytest
+
+from shared.artifacts.live import BUNDLE
+from shared.web.client import ServiceClient
+
+
+@pytest.fixture
+def admin(world):
+    return ServiceClient("http://testserver", token=world.keys["admin"], http=world.client)
+
+
+def train(world, *, passed=True):
+    world.clock.forward(minutes=1)
+    with world.store.create("app-model", "model", recipe_hash="r1") as model:
+        (model.path / "curves.json").write_text(json.dumps({"loss": [2, 1]}))
+        model.metrics, model.extra = {"f1": 0.9}, {"recipe": {"base": "tiny"}}
+    world.clock.forward(minutes=1)
+    with world.store.create("app", BUNDLE, parents={"model": model.artifact.ref}) as bundle:
+        bundle.extra["gate"] = {
+            "passed": passed,
+            "compared_with": "app@1",
+            "reason": None if passed else "worse",
+        }
+    return str(bundle.artifact.ref)
+
+
+def test_without_artifacts_the_lists_are_empty(admin):
+    assert admin.models() == {"models": [], "live": None, "rollback_to": None, "history": [], "next": None}
+    assert admin.runs() == {"runs": [], "next": None}
+
+
+def test_versions_show_gate_live_parents_and_curves(world, admin):
+    first, second = train(world), train(world, passed=False)
+    with world.store.create("another-app", BUNDLE):
+        pass
+    assert admin.promote(first) == {"live": first, "before": None}
+    page = admin.models()
+    assert [one["ref"] for one in page["models"]] == ["app@2", "app-model@2", "app@1", "app-model@1"]
+    refused, model, live, _ = page["models"]
+    assert refused["gate"] == {"passed": False, "compared_with": "app@1", "reason": "worse"}
+    assert (live["live"], refused["live"], live["parents"]) == (True, False, {"model": "app-model@1"})
+    assert (model["curves"], model["metrics"], model["evaluation"]) == ({"loss": [2, 1]}, {"f1": 0.9}, None)
+    assert (page["live"], page["rollback_to"]) == (first, None)
+    assert admin.promote(second) == {"live": second, "before": first}
+    assert admin.models()["rollback_to"] == first
+    assert admin.rollback() == {"live": first, "before": second}
+    assert [move["by"] for move in admin.models()["history"]] == ["admin"] * 3
+
+
+def test_runs_name_recipe_and_bundles(world, admin):
+    train(world)
+    (run,) = admin.runs()["runs"]
+    assert (run["ref"], run["bundles"], run["recipe"], run["recipe_hash"]) == (
+        "app-model@1",
+        ["app@1"],
+        {"base": "tiny"},
+        "r1",
+    )
+
+
+def test_lists_page_by_next(world, admin):
+    for _ in range(3):
+        train(world)
+    seen, cursor = [], None
+    while True:
+        page = admin.models(next=cursor, limit=4)
+        seen += [one["ref"] for one in page["models"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert seen == [one["ref"] for one in admin.models(limit=100)["models"]]
+    assert len(seen) == 6
+
+
+@pytest.mark.parametrize("content", ["{broken", "x" * 2_000_001])
+def test_a_file_that_can_not_be_shown_hides_only_itself(world, admin, content):
+    with world.store.create("app-model", "model") as model:
+        (model.path / "curves.json").write_text(content)
+    (shown,) = admin.models()["models"]
+    assert shown["curves"] is None
+
+
+def test_a_part_can_not_be_live(world, admin):
+    train(world)
+    from shared.errors import BadInput
+
+    with pytest.raises(BadInput):
+        admin.promote("app-model@1")
