@@ -112,7 +112,10 @@ def _from_here(request: Request) -> bool:
 def _page(request: Request, *, problem: str | None = None, name: str = "", status: int = 200) -> HTMLResponse:
     wanted = request.query_params.get("lang", DEFAULT)
     language = wanted if wanted in languages() else DEFAULT
-    texts = {key: html.escape(say(language, f"login.{key}")) for key in ("title", "lead", "person", "word", "submit")}
+    texts = {
+        key: html.escape(say(language, f"login.{key}"))
+        for key in ("title", "lead", "person", "word", "submit")
+    }
     fill = texts | {
         "app": html.escape(say(language, "app.name")),
         "language": language,

@@ -17,7 +17,10 @@ def frame() -> None:
     """Set up the page: title, icon, the narrow sidebar, our style sheet and the logo."""
     set_language(st.query_params.get("lang"))
     st.set_page_config(
-        page_title=T("app.name"), page_icon=str(HERE / "static" / "icon.png"), layout="wide", initial_sidebar_state=200
+        page_title=T("app.name"),
+        page_icon=str(HERE / "static" / "icon.png"),
+        layout="wide",
+        initial_sidebar_state=200,
     )
     st.html(HERE / "kit.css")
     st.logo(str(HERE / "static" / "logo.svg"), size="large")
@@ -25,7 +28,15 @@ def frame() -> None:
 
 def account(person: connect.Person) -> None:
     """Show who is signed in at the foot of the sidebar, with the way out."""
-    with st.sidebar, st.popover(person.name.replace("[", "(").replace("!", ""), icon=":material/account_circle:", type="tertiary", key="account"):
+    with (
+        st.sidebar,
+        st.popover(
+            person.name.replace("[", "(").replace("!", ""),
+            icon=":material/account_circle:",
+            type="tertiary",
+            key="account",
+        ),
+    ):
         roles = ", ".join(person.roles) or T("state.no_role")
         groups = ", ".join(person.groups) or T("account.no_groups")
         lines = (T("account.roles", roles=roles), T("account.groups", groups=groups), T("account.hours"))
@@ -38,7 +49,9 @@ def navigation(found: list[Section]) -> None:
     """Show the navigation of these sections and run the page that is open."""
     pages = {
         T(f"section.{section.name}"): [
-            st.Page(page.run, title=T(f"page.{page.name}"), icon=f":material/{page.icon}:", url_path=page.name)
+            st.Page(
+                page.run, title=T(f"page.{page.name}"), icon=f":material/{page.icon}:", url_path=page.name
+            )
             for page in section.pages
         ]
         for section in found

@@ -1,14 +1,14 @@
 """The charts of all pages: Altair with one configuration of our own, light and dark."""
 
+import tomllib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import pandas as pd
 import streamlit as st
-import tomllib
 
 FONT = "Inter, 'Noto Sans SC', 'Noto Sans CJK SC', 'PingFang SC', 'Microsoft YaHei', system-ui, sans-serif"
 CLAMP = 4.0  # a z-score beyond it has the last colour
@@ -53,7 +53,9 @@ def dress(chart: alt.TopLevelMixin) -> Any:
     }
     legend = {k: v for k, v in axis.items() if k.startswith(("label", "title")) and k != "labelPadding"}
     return (
-        chart.configure(background="transparent", font=FONT, padding={"left": 2, "right": 2, "top": 4, "bottom": 0})
+        chart.configure(
+            background="transparent", font=FONT, padding={"left": 2, "right": 2, "top": 4, "bottom": 0}
+        )
         .configure_view(strokeWidth=0)
         .configure_axis(**axis)
         .configure_legend(**legend)
@@ -61,7 +63,7 @@ def dress(chart: alt.TopLevelMixin) -> Any:
     )
 
 
-def put(chart: Any, *, key: str, alt_text: str, height: int | str = "content") -> None:
+def put(chart: Any, *, key: str, alt_text: str, height: Literal["content", "stretch"] = "content") -> None:
     """Show a chart at the full width of its pane; `alt_text` says what it shows."""
     st.altair_chart(dress(chart), theme=None, width="stretch", height=height, key=key, alt=alt_text)
 
@@ -71,21 +73,43 @@ def _time_axis(span_hours: float) -> alt.Axis:
     return alt.Axis(format=form, grid=False, title=None, labelOverlap=True, tickCount=8, labelFlush=False)
 
 
-def heat_map(rows: pd.DataFrame, order: Sequence[str], *, title: str, height: int | str, span_hours: float, names: dict[str, str]) -> Any:
-    """Return topics x time. `rows` has topic, start, end (aware UTC), z, count, negative and expected (shares).
+def heat_map(
+    rows: pd.DataFrame,
+    order: Sequence[str],
+    *,
+    title: str,
+    height: int | Literal["container"],
+    span_hours: float,
+    names: dict[str, str],
+) -> Any:
+    """Return topics x time. `rows` has topic, start, end (aware UTC), z, count,
+    negative and expected (shares).
 
     A window without items has no row, so no cell. `order` lists topics from the top, the worst first.
     """
     frame = rows.assign(shown=rows["z"].clip(-CLAMP, CLAMP))
-    scale = alt.Scale(domain=[-CLAMP, -CLAMP / 2, 0, CLAMP / 2, CLAMP], range=diverging(mode())[::-1], clamp=True, interpolate="rgb")
-    legend = alt.Legend(title=title, orient="right", gradientLength=150, gradientThickness=9, tickCount=5, offset=8)
+    scale = alt.Scale(
+        domain=[-CLAMP, -CLAMP / 2, 0, CLAMP / 2, CLAMP],
+        range=diverging(mode())[::-1],
+        clamp=True,
+        interpolate="rgb",
+    )
+    legend = alt.Legend(
+        title=title, orient="right", gradientLength=150, gradientThickness=9, tickCount=5, offset=8
+    )
     return (
         alt.Chart(frame, height=height)
         .mark_rect(stroke=tokens(mode())["backgroundColor"], strokeWidth=1)
         .encode(
             x=alt.X("start:T", axis=_time_axis(span_hours), scale=alt.Scale(type="utc")),
             x2="end:T",
-            y=alt.Y("topic:N", sort=list(order), title=None, axis=alt.Axis(labelLimit=170, grid=False, labelColor=tokens(mode())["textColor"]), scale=alt.Scale(paddingInner=0.04)),
+            y=alt.Y(
+                "topic:N",
+                sort=list(order),
+                title=None,
+                axis=alt.Axis(labelLimit=170, grid=False, labelColor=tokens(mode())["textColor"]),
+                scale=alt.Scale(paddingInner=0.04),
+            ),
             color=alt.Color("shown:Q", scale=scale, legend=legend),
             tooltip=[
                 alt.Tooltip("topic:N", title=names["topic"]),
@@ -103,13 +127,22 @@ def bars(rows: pd.DataFrame, *, height: int) -> Any:
     """Return horizontal bars of `name` and `value`, in the order given; negative ones are orange."""
     colours = tokens(mode())
     colour = alt.condition(
-        alt.datum.value < 0, alt.value(colours["orangeColor"]), alt.value(colours["chartCategoricalColors"][0])
+        alt.datum.value < 0,
+        alt.value(colours["orangeColor"]),
+        alt.value(colours["chartCategoricalColors"][0]),
     )
     base = alt.Chart(rows, height=height).encode(
-        y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=150, labelColor=colours["textColor"], grid=False)),
+        y=alt.Y(
+            "name:N",
+            sort=None,
+            title=None,
+            axis=alt.Axis(labelLimit=150, labelColor=colours["textColor"], grid=False),
+        ),
         x=alt.X("value:Q", title=None, axis=alt.Axis(format="+.2f", tickCount=3)),
     )
-    return base.mark_bar(size=11, cornerRadius=1).encode(color=colour, tooltip=["name:N", alt.Tooltip("value:Q", format="+.3f")])
+    return base.mark_bar(size=11, cornerRadius=1).encode(
+        color=colour, tooltip=["name:N", alt.Tooltip("value:Q", format="+.3f")]
+    )
 
 
 def lines(rows: pd.DataFrame, *, x: str, y: str, series: str, height: int, names: tuple[str, str]) -> Any:
@@ -127,7 +160,7 @@ def lines(rows: pd.DataFrame, *, x: str, y: str, series: str, height: int, names
 
 
 def calibration(rows: pd.DataFrame, *, height: int, names: tuple[str, str]) -> Any:
-    """Return said confidence against the share that was right (`said`, `right`, `count`), with the diagonal."""
+    """Return said confidence against the share that was right (`said`, `right`, `count`)."""
     colours = tokens(mode())
     ideal = (
         alt.Chart(pd.DataFrame({"said": [0, 1], "right": [0, 1]}))
@@ -136,10 +169,24 @@ def calibration(rows: pd.DataFrame, *, height: int, names: tuple[str, str]) -> A
     )
     seen = (
         alt.Chart(rows)
-        .mark_line(strokeWidth=1.8, point=alt.OverlayMarkDef(filled=True, size=34), color=colours["chartCategoricalColors"][0])
+        .mark_line(
+            strokeWidth=1.8,
+            point=alt.OverlayMarkDef(filled=True, size=34),
+            color=colours["chartCategoricalColors"][0],
+        )
         .encode(
-            x=alt.X("said:Q", title=names[0], scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5)),
-            y=alt.Y("right:Q", title=names[1], scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5)),
+            x=alt.X(
+                "said:Q",
+                title=names[0],
+                scale=alt.Scale(domain=[0, 1]),
+                axis=alt.Axis(format="%", tickCount=5),
+            ),
+            y=alt.Y(
+                "right:Q",
+                title=names[1],
+                scale=alt.Scale(domain=[0, 1]),
+                axis=alt.Axis(format="%", tickCount=5),
+            ),
             tooltip=[alt.Tooltip("said:Q", format=".0%"), alt.Tooltip("right:Q", format=".0%"), "count:Q"],
         )
     )
@@ -149,9 +196,16 @@ def calibration(rows: pd.DataFrame, *, height: int, names: tuple[str, str]) -> A
 def confusion(rows: pd.DataFrame, labels: Sequence[str], *, height: int, names: tuple[str, str]) -> Any:
     """Return truth x prediction (`truth`, `predicted`, `share` of the truth's row, `count`)."""
     colours = tokens(mode())
-    scale = alt.Scale(domain=[0, 1], range=[colours["secondaryBackgroundColor"], colours["chartCategoricalColors"][0]])
+    scale = alt.Scale(
+        domain=[0, 1], range=[colours["secondaryBackgroundColor"], colours["chartCategoricalColors"][0]]
+    )
     base = alt.Chart(rows).encode(
-        x=alt.X("predicted:N", sort=list(labels), title=names[1], axis=alt.Axis(labelLimit=110, labelAngle=-40 if len(labels) > 4 else 0, grid=False)),
+        x=alt.X(
+            "predicted:N",
+            sort=list(labels),
+            title=names[1],
+            axis=alt.Axis(labelLimit=110, labelAngle=-40 if len(labels) > 4 else 0, grid=False),
+        ),
         y=alt.Y("truth:N", sort=list(labels), title=names[0], axis=alt.Axis(labelLimit=130, grid=False)),
     )
     cells = base.mark_rect().encode(

@@ -85,7 +85,7 @@ def person(wanted: Iterable[str] | None = None) -> Person:
 
     Raises Unauthenticated when the session has ended, Unavailable when no service answers.
     """
-    known = st.session_state.get("person")
+    known: tuple[str, Person] | None = st.session_state.get("person")
     if known is not None and known[0] == token():
         return known[1]
     for app in wanted or apps():

@@ -36,8 +36,8 @@ class Section:
 
 def sections() -> list[Section]:
     """Return every section, in the order of the navigation."""
-    found = []
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        if module.ispkg:
-            found.append(importlib.import_module(f"dashboards.{module.name}.pages").SECTION)
+    here = pkgutil.iter_modules([str(Path(__file__).parent)])
+    found = [
+        importlib.import_module(f"dashboards.{module.name}.pages").SECTION for module in here if module.ispkg
+    ]
     return sorted(found, key=lambda section: section.order)

@@ -40,7 +40,11 @@ def heading(text: str, note: str = "", *right: str) -> str:
 
 def page_title(text: str, note: str = "") -> str:
     """Return the one large title of a page."""
-    return tag("div", tag("h1", safe(text), "tr-h1") + (tag("span", safe(note), "tr-note") if note else ""), "tr-page")
+    return tag(
+        "div",
+        tag("h1", safe(text), "tr-h1") + (tag("span", safe(note), "tr-note") if note else ""),
+        "tr-page",
+    )
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
@@ -67,7 +71,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence
     side = ["tr-num" if place in right else "tr-cell" for place in range(len(head))]
     top = tag("tr", "".join(tag("th", safe(name), kind) for name, kind in zip(head, side, strict=True)))
     body = "".join(
-        tag("tr", "".join(tag("td", cell, kind) for cell, kind in zip(row, side, strict=True))) for row in rows
+        tag("tr", "".join(tag("td", cell, kind) for cell, kind in zip(row, side, strict=True)))
+        for row in rows
     )
     return tag("table", f"<thead>{top}</thead><tbody>{body}</tbody>", "tr-table")
 

@@ -23,7 +23,10 @@ def create(settings: Settings, *, only: str | None = None) -> st.App:
     """
     connect.configure(settings, only)
     config._main_script_path = str(SCRIPT)  # beside it lie .streamlit/config.toml and static/
-    options: dict[str, object] = {"server.port": settings.dashboard.port, "server.address": settings.dashboard.host}
+    options: dict[str, object] = {
+        "server.port": settings.dashboard.port,
+        "server.address": settings.dashboard.host,
+    }
     if settings.dashboard.host in LOCAL:
         options["server.allowedHosts"] = [*LOCAL]  # a page elsewhere can't point its own name at us
     config.get_config_options(force_reparse=True, options_from_flags=options)

@@ -35,7 +35,13 @@ def error(what: str, problem: TrilliumError) -> None:
 def no_rights(what: str, problem: Denied, roles: tuple[str, ...] = ()) -> None:
     """Show the role that is held, the one that is needed, and whom to ask."""
     held = ", ".join(roles) or T("state.no_role")
-    _block("empty", T("state.no_rights", what=what), problem.detail, T("state.held", roles=held), T("state.ask_admin"))
+    _block(
+        "empty",
+        T("state.no_rights", what=what),
+        problem.detail,
+        T("state.held", roles=held),
+        T("state.ask_admin"),
+    )
 
 
 def stale(text: str) -> None:

@@ -27,9 +27,14 @@ def page() -> None:
     with title_box:
         show(page_title(T("models.title")))
     app = choice_box.segmented_control(
-        T("models.app"), apps, default=apps[0], required=True, format_func=lambda a: T(f"app_name.{a}") if a else a,
-        label_visibility="collapsed", key="models-app",
-    )  # fmt: skip
+        T("models.app"),
+        apps,
+        default=apps[0],
+        required=True,
+        format_func=lambda a: T(f"app_name.{a}") if a else a,
+        label_visibility="collapsed",
+        key="models-app",
+    )
     answer: dict[str, Any] | None = None
     with states.shown(T("models.title")):
         answer = connect.client(ServiceClient, str(app)).models(limit=MOST)
@@ -77,7 +82,9 @@ def _list_pane(app: str, found: list[Version]) -> Version | None:
             states.empty("versions")
             return None
         with st.container(height="stretch", border=False, key="scroll-versions"):
-            ref = picklist(T("models.versions"), [_row(v) for v in found], key=f"versions-{app}", picked=found[0].ref)
+            ref = picklist(
+                T("models.versions"), [_row(v) for v in found], key=f"versions-{app}", picked=found[0].ref
+            )
         return next((version for version in found if version.ref == ref), found[0])
 
 
@@ -111,8 +118,8 @@ def _figures(version: Version) -> None:
     if duel is not None:
         name, value, others = duel
         rows = [(T("models.this"), value), *others]
-        cells = [(safe(who), bar(score), safe(f"{score:.3f}")) for who, score in rows]
-        show(table((name_of("figure", name), "", T("models.score")), cells, right=(2,)))
+        scores = [(safe(who), bar(score), safe(f"{score:.3f}")) for who, score in rows]
+        show(table((name_of("figure", name), "", T("models.score")), scores, right=(2,)))
     done = {duel[0], "live", "plain"} if duel else set()
     rest = of.figures({k: v for k, v in version.metrics.items() if k not in done})
     if rest:
@@ -160,9 +167,20 @@ _CHARTS: dict[str, Callable[[Version], None]] = {
 
 
 def _actions(app: str, chosen: Version | None, before: str | None) -> None:
-    with st.container(horizontal=True, wrap=False, horizontal_alignment="right", gap="xsmall", key="models-actions"):
+    with st.container(
+        horizontal=True, wrap=False, horizontal_alignment="right", gap="xsmall", key="models-actions"
+    ):
         ready = chosen is not None and not chosen.live
-        if st.button(T("models.promote"), type="primary", icon=":material/publish:", disabled=not ready, key="promote") and chosen:
+        if (
+            st.button(
+                T("models.promote"),
+                type="primary",
+                icon=":material/publish:",
+                disabled=not ready,
+                key="promote",
+            )
+            and chosen
+        ):
             _promote(app, chosen)
         if st.button(T("models.roll_back"), icon=":material/undo:", disabled=before is None, key="roll-back"):
             _roll_back(app, str(before))

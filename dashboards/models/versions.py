@@ -14,7 +14,7 @@ HEADLINES = ("macro_f1", "ndcg_at_20", "accuracy", "recall_at_5")
 
 @dataclass(frozen=True)
 class Version:
-    """One bundle: what the gate said of it, its figures, the parts it pins, and what was kept of its training."""
+    """One bundle: what the gate said of it, its figures, its parts, and what was kept of its training."""
 
     ref: str
     created: datetime
@@ -74,7 +74,7 @@ def slices(metrics: Mapping[str, Any]) -> list[tuple[str, int, float | None]]:
     """Return what the gate saw of each slice: name, rows, and the candidate's figure where it was judged."""
     kept = metrics.get("slices")
     rows = []
-    for name, part in kept.items() if isinstance(kept, Mapping) else ():
+    for name, part in (kept if isinstance(kept, Mapping) else {}).items():
         figure = next((part[n] for n in HEADLINES if isinstance(part.get(n), int | float)), None)
         rows.append((str(name), int(part.get("rows", part.get("users", 0))), figure))
     return rows
@@ -88,7 +88,9 @@ def compared(metrics: Mapping[str, Any]) -> tuple[str, float, list[tuple[str, fl
     others = []
     for side in ("live", "plain"):
         other = metrics.get(side)
-        value = other.get(name, other.get("value")) if isinstance(other, Mapping) else None
+        if not isinstance(other, Mapping):
+            continue
+        value = other.get(name, other.get("value"))
         if isinstance(value, int | float):
             others.append((str(other.get("name", side)), float(value)))
     return name, float(metrics[name]), others
@@ -119,7 +121,8 @@ def curves(kept: Any) -> list[dict[str, Any]]:
         made += [
             {"step": step, "series": name, "value": value}
             for name, value in row.items()
-            if isinstance(value, int | float) and name not in ("epoch", "step", "seconds", "rate", "learning_rate")
+            if isinstance(value, int | float)
+            and name not in ("epoch", "step", "seconds", "rate", "learning_rate")
         ]
     return made
 
@@ -129,7 +132,9 @@ def reliability(kept: Any) -> list[dict[str, float]]:
     names = {"said": ("said", "confidence"), "right": ("right", "accuracy"), "count": ("count", "n")}
     rows = []
     for row in kept.get("bins", ()) if isinstance(kept, Mapping) else kept:
-        values = {to: next((row[k] for k in keys if row.get(k) is not None), None) for to, keys in names.items()}
+        values = {
+            to: next((row[k] for k in keys if row.get(k) is not None), None) for to, keys in names.items()
+        }
         if values["said"] is not None and values["right"] is not None:
             rows.append({to: float(value or 0) for to, value in values.items()})
     return rows

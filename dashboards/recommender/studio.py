@@ -1,5 +1,6 @@
 """Ask the recommender as a user, an item or a sentence would, and see why each item is there."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 from time import perf_counter
@@ -62,15 +63,13 @@ def ask(way: str, query: str, size: int) -> Asked:
     """Run one query; raises what the service answers."""
     api, who = client(), connect.person().name
     began = perf_counter()
-    slate = api.recommendations(**{way: query}, k=size, explain=True)  # type: ignore[arg-type]
+    slate = api.recommendations(**{way: query}, k=size, explain=True)
     seconds = perf_counter() - began
     details = {item.item_id: found for item in slate.items if (found := _detail(api, who, item.item_id))}
     seen: frozenset[str] = frozenset()
     if way == "user":
-        try:
+        with suppress(NotFound):  # an unknown user has no history
             seen = frozenset(event.item_id for event in api.history(query, limit=100).events)
-        except NotFound:
-            pass  # an unknown user has no history
     return Asked(way, query, size, slate, seconds, seen, details)
 
 
@@ -89,14 +88,25 @@ def page() -> None:
 
 
 def _controls() -> tuple[str, str, int, bool]:
-    way_box, query_box, size_box, run_box = st.columns([2, 5.9, 1.45, 1.65], gap="small", vertical_alignment="bottom")
+    way_box, query_box, size_box, run_box = st.columns(
+        [2, 5.9, 1.45, 1.65], gap="small", vertical_alignment="bottom"
+    )
     way = way_box.segmented_control(
-        T("studio.ask_by"), WAYS, default="user", required=True, format_func=lambda w: T(f"studio.by.{w}"), key="studio-way"
+        T("studio.ask_by"),
+        WAYS,
+        default="user",
+        required=True,
+        format_func=lambda w: T(f"studio.by.{w}"),
+        key="studio-way",
     )
     with query_box:
         query = _query_box(str(way))
-    size = size_box.segmented_control(T("studio.length"), SIZES, default=SIZES[0], required=True, key="studio-size")
-    pressed = run_box.button(T("studio.run"), type="primary", shortcut="Mod+Enter", width="stretch", key="studio-run")
+    size = size_box.segmented_control(
+        T("studio.length"), SIZES, default=SIZES[0], required=True, key="studio-size"
+    )
+    pressed = run_box.button(
+        T("studio.run"), type="primary", shortcut="Mod+Enter", width="stretch", key="studio-run"
+    )
     return str(way), (query or "").strip(), int(size or SIZES[0]), pressed
 
 
@@ -104,7 +114,11 @@ def _query_box(way: str) -> str | None:
     api, who = client(), connect.person().name
     if way == "text":
         return st.text_input(
-            T("studio.by.text"), placeholder=T("studio.text_hint"), max_chars=1_000, icon=":material/search:", key="studio-text"
+            T("studio.by.text"),
+            placeholder=T("studio.text_hint"),
+            max_chars=1_000,
+            icon=":material/search:",
+            key="studio-text",
         )
     if way == "item":
         titles = _items(api, who)
@@ -117,7 +131,11 @@ def _query_box(way: str) -> str | None:
             key="studio-item",
         )
     return st.selectbox(
-        T("studio.by.user"), _users(api, who), accept_new_options=True, placeholder=T("studio.user_hint"), key="studio-user"
+        T("studio.by.user"),
+        _users(api, who),
+        accept_new_options=True,
+        placeholder=T("studio.user_hint"),
+        key="studio-user",
     )
 
 
@@ -191,8 +209,13 @@ def _why_pane(asked: Asked | None, picked: str | None) -> None:
 
 def _parts_chart(parts: dict[str, float]) -> None:
     largest = sorted(parts.items(), key=lambda part: -abs(part[1]))[:PARTS]
-    frame = pd.DataFrame([(name_of("part", name), value) for name, value in largest], columns=["name", "value"])
-    text = T("studio.parts_alt", parts="; ".join(f"{name} {value:+.3f}" for name, value in frame.itertuples(index=False)))
+    frame = pd.DataFrame(
+        [(name_of("part", name), value) for name, value in largest], columns=["name", "value"]
+    )
+    text = T(
+        "studio.parts_alt",
+        parts="; ".join(f"{name} {value:+.3f}" for name, value in frame.itertuples(index=False)),
+    )
     charts.put(charts.bars(frame, height=26 * len(frame) + 24), key="studio-parts", alt_text=text)
 
 
@@ -216,12 +239,18 @@ def _quality_pane(asked: Asked | None) -> None:
         show(
             metrics(
                 [
-                    (T("studio.variety"), "–" if spread is None else f"{spread:.2f}", T("studio.variety_note")),
+                    (
+                        T("studio.variety"),
+                        "–" if spread is None else f"{spread:.2f}",
+                        T("studio.variety_note"),
+                    ),
                     (T("studio.sources"), str(sources), T("studio.sources_note")),
                     (T("studio.new"), str(fresh), T("studio.new_note")),
-                    (T("studio.repeats"), str(repeats) if asked.way == "user" else "–", T("studio.repeats_note")),
+                    (
+                        T("studio.repeats"),
+                        str(repeats) if asked.way == "user" else "–",
+                        T("studio.repeats_note"),
+                    ),
                 ]
             )
         )
-
-

@@ -19,7 +19,7 @@ RANK = {"high": 0, "medium": 1, "low": 2}
 
 @dataclass(frozen=True)
 class Cell:
-    """Items of one series in one window of time; `expected` is a number of negative items, None while learning."""
+    """Items of one series in one window of time; `expected` negative ones, None while learning."""
 
     start: datetime
     end: datetime
@@ -68,7 +68,8 @@ class Board:
 def surprise(cells: Sequence[Cell]) -> float | None:
     """Return by how many deviations more negative items came than expected; None without an expectation.
 
-    The number of negative items is binomial: `expected` of `count` deviates by sqrt(expected (1 - expected / count)).
+    The number of negative items is binomial: `expected` of `count` deviates by the square root of
+    expected * (1 - expected / count).
     """
     known = [cell for cell in cells if cell.expected is not None and cell.count]
     count = sum(cell.count for cell in known)
@@ -80,7 +81,7 @@ def surprise(cells: Sequence[Cell]) -> float | None:
 
 
 def cells_of(answer: Series) -> list[Cell]:
-    """Return the windows with items that lie side by side up to the newest one (they slide: others overlap)."""
+    """Return the windows with items that lie side by side up to the newest (others overlap)."""
     if not answer.points:
         return []
     width, newest = timedelta(minutes=answer.window), answer.points[-1].end
@@ -105,7 +106,9 @@ def fetch(api: SentimentClient, hours: int, wall: datetime | None = None) -> Boa
     start = now - timedelta(hours=hours)
     window = width_of(hours, api.series(EVERYTHING, start=now, end=now).step)
     rows = [_row(api, name, window, start, now) for name in names]
-    alerts = sorted(api.alerts().alerts, key=lambda a: (a.state == "resolved", RANK[a.severity], -a.opened.timestamp()))
+    alerts = sorted(
+        api.alerts().alerts, key=lambda a: (a.state == "resolved", RANK[a.severity], -a.opened.timestamp())
+    )
     items = api.items(limit=HEADLINES).items
     return Board(now, wall - now > LIVE_WITHIN, hours, alerts, _worst_first(rows), health, items)
 

@@ -1,4 +1,4 @@
-"""The risk desk at a glance: what needs action first, then the topics over time, the feeds and the headlines."""
+"""The risk desk at a glance: what needs action first, then topics over time, feeds and headlines."""
 
 from datetime import UTC, datetime
 
@@ -66,19 +66,41 @@ def _bar(board: Board | None) -> None:
     title_box, control_box = st.columns([1, 1], gap="small", vertical_alignment="center")
     with title_box:
         note = _clock(board) if board else ""
-        show(page_title(T("live.open", n=sum(alert.state != "resolved" for alert in board.alerts)) if board else T("live.title"), note))
-    with control_box, st.container(
-        horizontal=True, wrap=False, horizontal_alignment="right", vertical_alignment="center", gap="xsmall", key="live-bar"
-    ):  # fmt: skip
+        show(
+            page_title(
+                T("live.open", n=sum(alert.state != "resolved" for alert in board.alerts))
+                if board
+                else T("live.title"),
+                note,
+            )
+        )
+    with (
+        control_box,
+        st.container(
+            horizontal=True,
+            wrap=False,
+            horizontal_alignment="right",
+            vertical_alignment="center",
+            gap="xsmall",
+            key="live-bar",
+        ),
+    ):
         at = st.session_state.get("live-at")
         if at:
             show(tag("div", safe(T("live.updated", time=f"{at:%H:%M:%S}")), "tr-facts"), width="content")
         st.segmented_control(
-            T("live.range"), list(RANGES), default="24h", required=True, format_func=lambda r: T(f"live.range_{r}"),
-            label_visibility="collapsed", key="live-range",
-        )  # fmt: skip
+            T("live.range"),
+            list(RANGES),
+            default="24h",
+            required=True,
+            format_func=lambda r: T(f"live.range_{r}"),
+            label_visibility="collapsed",
+            key="live-range",
+        )
         paused = st.session_state.get("live-paused", False)
-        icon, label = (":material/play_arrow:", T("live.go_on")) if paused else (":material/pause:", T("live.pause"))
+        icon, label = (
+            (":material/play_arrow:", T("live.go_on")) if paused else (":material/pause:", T("live.pause"))
+        )
         if st.button(label, icon=icon, shortcut="P", key="live-pause"):
             st.session_state["live-paused"] = not paused
             st.rerun()
@@ -106,11 +128,19 @@ def _card(alert: Alert, board: Board) -> str:
     tone = "gray" if resolved else SEVERITY[alert.severity]
     minutes = max(0, int(((alert.resolved or board.now) - alert.opened).total_seconds() // 60))
     since = T("live.since", time=f"{alert.opened:%d %b %H:%M}", length=_length(minutes))
-    top = tag("span", badge(name_of("severity", alert.severity), tone, "▲") + tag("span", safe(since), "tr-note"))
+    top = tag(
+        "span", badge(name_of("severity", alert.severity), tone, "▲") + tag("span", safe(since), "tr-note")
+    )
     state = badge(name_of("alert_state", alert.state), "gray" if alert.state == "open" else "green")
     name = T("live.surge", name=topic(alert.series))
     why = alert.why
-    numbers = T("live.why", negative=why.negative, n=why.count, expected=f"{why.expected:.1f}", share=f"{why.share:.0%}")
+    numbers = T(
+        "live.why",
+        negative=why.negative,
+        n=why.count,
+        expected=f"{why.expected:.1f}",
+        share=f"{why.share:.0%}",
+    )
     return (
         tag("div", top + state, "tr-card-top")
         + tag("div", safe(name), "tr-card-name", title=name)
@@ -139,7 +169,15 @@ def _heat_pane(board: Board) -> None:
         show(heading(T("live.by_topic"), T("live.by_topic_note")))
         rows = [row for row in board.rows if not row.learning]
         cells = [
-            (topic(row.series), c.start, c.end, surprise([c]), c.count, c.negative / c.count, (c.expected or 0) / c.count)
+            (
+                topic(row.series),
+                c.start,
+                c.end,
+                surprise([c]),
+                c.count,
+                c.negative / c.count,
+                (c.expected or 0) / c.count,
+            )
             for row in rows
             for c in row.cells
             if c.expected is not None
@@ -148,12 +186,21 @@ def _heat_pane(board: Board) -> None:
             states.empty("series")
             return
         frame = pd.DataFrame(cells, columns=["topic", "start", "end", "z", "count", "negative", "expected"])
-        names = {name: T(f"live.tip_{name}") for name in ("topic", "time", "count", "negative", "expected", "z")}
+        names = {
+            name: T(f"live.tip_{name}") for name in ("topic", "time", "count", "negative", "expected", "z")
+        }
         chart = charts.heat_map(
-            frame, [topic(row.series) for row in rows], title="z", height="container", span_hours=board.hours, names=names
+            frame,
+            [topic(row.series) for row in rows],
+            title="z",
+            height="container",
+            span_hours=board.hours,
+            names=names,
         )
         worst = topic(rows[0].series)
-        charts.put(chart, key="live-heat", alt_text=T("live.heat_alt", n=len(rows), worst=worst), height="stretch")
+        charts.put(
+            chart, key="live-heat", alt_text=T("live.heat_alt", n=len(rows), worst=worst), height="stretch"
+        )
         show(tag("div", safe(T("live.heat_note")), "tr-sub"))
 
 
@@ -181,15 +228,26 @@ def _topics_pane(board: Board) -> None:
             "z": columns.NumberColumn("z", width=52, format="%+.1f"),
         }
         st.dataframe(
-            frame, hide_index=True, row_height=29, height="content", column_config=config, key="live-topics",
-            placeholder=T("live.learning"), alt=T("live.topics_alt", n=len(board.rows)),
-        )  # fmt: skip
+            frame,
+            hide_index=True,
+            row_height=29,
+            height="content",
+            column_config=config,
+            key="live-topics",
+            placeholder=T("live.learning"),
+            alt=T("live.topics_alt", n=len(board.rows)),
+        )
 
 
 def _feeds_pane(board: Board) -> None:
     health = board.health
     with st.container(border=True, key="card-feeds", gap="xsmall"):
-        show(heading(T("live.feeds"), T("live.feeds_note", late=f"{health.late:,}", dead=f"{health.dead_letters:,}")))
+        show(
+            heading(
+                T("live.feeds"),
+                T("live.feeds_note", late=f"{health.late:,}", dead=f"{health.dead_letters:,}"),
+            )
+        )
         if not health.feeds:
             states.empty("feeds")
             return

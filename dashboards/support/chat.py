@@ -41,7 +41,7 @@ def talk() -> Talk:
 
 
 def ask(question: str) -> None:
-    """Send one question and add the turn; an error becomes part of the turn, so that nothing typed is lost."""
+    """Send one question and add the turn; an error becomes part of it, so that nothing typed is lost."""
     turn = Turn(question.strip()[:LONGEST])
     held = talk()
     try:
@@ -64,9 +64,13 @@ def page() -> None:
 def _talk_pane() -> None:
     with st.container(key="fill-page-talk", height=600, border=True, gap="small"):
         held = talk()
-        with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="small", key="talk-head"):
+        with st.container(
+            horizontal=True, wrap=False, vertical_alignment="center", gap="small", key="talk-head"
+        ):
             show(page_title(T("chat.title"), T("chat.turns", n=len(held.turns)) if held.turns else ""))
-            if st.button(T("chat.new"), icon=":material/add_comment:", disabled=not held.turns, key="chat-new"):
+            if st.button(
+                T("chat.new"), icon=":material/add_comment:", disabled=not held.turns, key="chat-new"
+            ):
                 st.session_state["talk"] = Talk()
                 st.rerun()
         with st.container(height=300, border=False, autoscroll=True, key="scroll-talk", gap="medium"):
@@ -111,7 +115,10 @@ def _welcome() -> None:
 
 def _said(question: str) -> str:
     return tag(
-        "div", tag("div", safe(T("chat.you")), "tr-who") + tag("div", safe(question), "tr-text"), "tr-say", "tr-ask"
+        "div",
+        tag("div", safe(T("chat.you")), "tr-who") + tag("div", safe(question), "tr-text"),
+        "tr-say",
+        "tr-ask",
     )
 
 
@@ -130,12 +137,21 @@ def _turn(turn: Turn, place: int, *, last: bool) -> None:
 
 def _answer(answer: AskResponse, place: int, *, last: bool) -> None:
     state = {
-        "answer": badge(T("chat.grounded", n=len(answer.citations)), "green", "✓") if answer.citations else "",
+        "answer": badge(T("chat.grounded", n=len(answer.citations)), "green", "✓")
+        if answer.citations
+        else "",
         "handoff": badge(T("chat.handoff"), "orange", "⇥"),
         "choices": badge(T("chat.choices"), "blue", "?"),
     }[answer.status]
     who = tag("div", safe(T("chat.bot")) + state, "tr-who")
-    show(tag("div", who + tag("div", with_marks(answer.text, len(answer.citations)), "tr-text"), "tr-say", "tr-answer"))
+    show(
+        tag(
+            "div",
+            who + tag("div", with_marks(answer.text, len(answer.citations)), "tr-text"),
+            "tr-say",
+            "tr-answer",
+        )
+    )
     if answer.choices:
         texts = [(choice.title, f"{choice.confidence:.0%}") for choice in answer.choices]
         _press(T("chat.choices"), texts, f"choices-{place}", disabled=not last)
@@ -158,7 +174,14 @@ def _evidence_pane() -> None:
             elif answer.handoff is None:
                 show(tag("div", safe(T("chat.no_sources")), "tr-sub"))
             if answer.related:
-                rows = "".join(tag("div", tag("b", safe(r.title)) + tag("div", safe(r.url or r.document_id), "tr-sub"), "tr-source") for r in answer.related)
+                rows = "".join(
+                    tag(
+                        "div",
+                        tag("b", safe(r.title)) + tag("div", safe(r.url or r.document_id), "tr-sub"),
+                        "tr-source",
+                    )
+                    for r in answer.related
+                )
                 show(heading(T("chat.related")), rows)
         served = [(T("word.model"), answer.model or "–"), (T("word.index"), answer.index or "–")]
         show(tag("div", " · ".join(safe(f"{name} {value}") for name, value in served), "tr-facts"))

@@ -6,6 +6,7 @@ Used by the browser tests; `python` alone can't import it without Playwright, so
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page, Playwright
@@ -21,14 +22,19 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 SIZES = ((1366, 768), (1920, 1080))
-# Streamlit's one inline script is refused by the CSP without harm; a deep link probes /page/_stcore/... twice.
+# Streamlit's one inline script is refused by the CSP without harm; a deep link probes /page/_stcore twice.
 KNOWN_ERRORS = (
     re.compile(r"Executing inline script violates the following Content Security Policy"),
     re.compile(r"Refused to execute inline script because it violates"),
     re.compile(r"Failed to load resource: the server responded with a status of 404"),
 )
+HERE = Path(__file__).parent
 READY = "[data-testid=stApp][data-test-script-state=notRunning]"
 SETTLED_MS = 1_300  # charts and fonts after the script has ended
+
+
+def _script(name: str) -> str:
+    return (HERE / f"{name}.js").read_text("utf-8")
 
 
 class Watch:
@@ -120,57 +126,14 @@ def assert_fits(page: Page, *, scroll: bool = False) -> None:
 
 def assert_text_stays_text(page: Page, title: str) -> None:
     """Hostile text made no image, no script, no link out, and did not change the page's title."""
-    found = page.evaluate(
-        """() => {
-            const bad = [];
-            const look = root => {
-                for (const node of root.querySelectorAll('*')) {
-                    if (node.shadowRoot) look(node.shadowRoot);
-                    const src = node.getAttribute('src') || '', href = node.getAttribute('href') || '';
-                    if (/evil/.test(src) || /evil|^\\s*javascript:/i.test(href)) bad.push(node.outerHTML.slice(0, 200));
-                    if (node.hasAttribute('onerror') || node.hasAttribute('onload')) bad.push(node.outerHTML.slice(0, 200));
-                }
-            };
-            look(document.body);
-            return bad;
-        }"""
-    )
+    found = page.evaluate(_script("markup"))
     assert not found, f"hostile text became markup: {found}"
     assert page.title() == title, f"the title is {page.title()!r}"
 
 
-_CONTRAST = """() => {
-    const canvas = document.createElement('canvas'); canvas.width = canvas.height = 1;
-    const pen = canvas.getContext('2d', { willReadFrequently: true });
-    const rgba = text => { pen.clearRect(0, 0, 1, 1); pen.fillStyle = text; pen.fillRect(0, 0, 1, 1);
-        const d = pen.getImageData(0, 0, 1, 1).data; return [d[0], d[1], d[2], d[3] / 255] };
-    const over = (top, low) => [0, 1, 2].map(i => top[i] * top[3] + low[i] * (1 - top[3])).concat(1);
-    const light = c => { const [r, g, b] = c.map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
-        return .2126 * r + .7152 * g + .0722 * b };
-    const parent = node => node.parentElement || (node.getRootNode().host ?? null);
-    const ground = node => { const layers = [];
-        for (let n = node; n; n = parent(n)) { const c = rgba(getComputedStyle(n).backgroundColor); if (c[3] > 0) { layers.push(c); if (c[3] === 1) break } }
-        return layers.reverse().reduce((low, top) => over(top, low), [255, 255, 255, 1]) };
-    const faded = node => { let o = 1; for (let n = node; n; n = parent(n)) o *= Number(getComputedStyle(n).opacity); return o };
-    const bad = [];
-    const look = root => { for (const node of root.querySelectorAll('*')) {
-        if (node.shadowRoot) look(node.shadowRoot);
-        const words = [...node.childNodes].filter(c => c.nodeType === 3 && c.textContent.trim()).map(c => c.textContent.trim()).join(' ');
-        if (!words || node.closest('svg,canvas,style,script,[aria-hidden=true],:disabled,[aria-disabled=true],[data-testid=stIconMaterial]')) continue;
-        const box = node.getBoundingClientRect(), style = getComputedStyle(node);
-        if (!box.width || !box.height || style.visibility === 'hidden' || style.clipPath === 'inset(50%)') continue;
-        const back = ground(node), ink = rgba(style.color); ink[3] *= faded(node);
-        const a = light(over(ink, back)), b = light(back), ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
-        if (ratio < LIMIT) bad.push([words.slice(0, 60), Math.round(ratio * 100) / 100, style.color]);
-    } };
-    look(document.body);
-    return bad;
-}"""
-
-
 def low_contrast(page: Page, limit: float = 4.5) -> list[list[Any]]:
-    """Return texts below `limit`: their first characters, the ratio and the colour. Disabled ones don't count."""
-    found: list[list[Any]] = page.evaluate(_CONTRAST.replace("LIMIT", str(limit)))
+    """Return enabled texts below `limit`: their first characters, the ratio and the colour."""
+    found: list[list[Any]] = page.evaluate(_script("contrast"), limit)
     return found
 
 
@@ -182,8 +145,9 @@ def assert_contrast(page: Page, limit: float = 4.5) -> None:
 def layout_shift(page: Page, milliseconds: float) -> float:
     """Return how much the layout shifted by itself during that time (0 is none)."""
     page.evaluate(
-        "() => { window.shifted = 0; window.observer = new PerformanceObserver(list => { for (const e of list.getEntries())"
-        " if (!e.hadRecentInput) window.shifted += e.value }); window.observer.observe({ type: 'layout-shift' }) }"
+        "() => { window.shifted = 0; window.observer = new PerformanceObserver(list => list.getEntries()"
+        ".forEach(e => { if (!e.hadRecentInput) window.shifted += e.value }));"
+        " window.observer.observe({ type: 'layout-shift' }) }"
     )
     page.wait_for_timeout(milliseconds)
     shifted: float = page.evaluate("() => { window.observer.disconnect(); return window.shifted }")
@@ -193,9 +157,9 @@ def layout_shift(page: Page, milliseconds: float) -> float:
 def fonts_used(page: Page) -> list[str]:
     """Return the families of the web fonts that were loaded."""
     loaded: list[str] = page.evaluate(
-        "() => [...new Set([...document.fonts].filter(f => f.status === 'loaded').map(f => f.family.replaceAll('\"', '')))]"
+        "() => [...document.fonts].filter(f => f.status === 'loaded').map(f => f.family.replaceAll('\"', ''))"
     )
-    return sorted(loaded)
+    return sorted(set(loaded))
 
 
 def assert_page(page: Page, watch: Watch, *, title: str = "Trillium", scroll: bool = False) -> None:

@@ -3,8 +3,11 @@
 `python tests/dashboards/fake_services.py PORT` serves them at PORT, PORT + 1 and PORT + 2, for looking at the pages.
 """
 
+# ruff: noqa: E501 one row of made-up data is one line
+
 import asyncio
 import random
+import socket
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +19,7 @@ from fastapi.responses import JSONResponse
 NOW = datetime(2026, 3, 21, 14, 32, tzinfo=UTC)
 SCRIPT = "<script>document.title='owned'</script>"
 IMAGE = "![x](http://evil.example/p.png) [link](javascript:alert(1)) <img src=x onerror=alert(1)>"
+NAMES = ("support", "sentiment", "recommender")
 PEOPLE = {
     "robin": ["support:admin", "sentiment:admin", "recommender:admin"],
     "agent": ["support:agent"],
@@ -35,7 +39,13 @@ TOPICS = {
 
 
 def problem(status: int, title: str, detail: str) -> JSONResponse:
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "request_id": "4f1c2ab09d3e7788"}
+    body = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "request_id": "4f1c2ab09d3e7788",
+    }
     return JSONResponse(body, status, media_type="application/problem+json")
 
 
@@ -60,7 +70,9 @@ def create(name: str) -> FastAPI:
     @app.middleware("http")
     async def broken(request: Request, call_next: Any) -> Any:
         if app.state.fail and request.url.path == app.state.fail[0]:
-            return problem(app.state.fail[1], "Not available", "no bundle is live; run trillium train support")
+            return problem(
+                app.state.fail[1], "Not available", "no bundle is live; run trillium train support"
+            )
         return await call_next(request)
 
     people(app)
@@ -83,7 +95,13 @@ def people(app: FastAPI) -> None:
         if name not in PEOPLE or body["password"] != "trillium-demo":
             return problem(401, "Not signed in", "name or password is wrong")
         expires = text_of(datetime.now(UTC) + timedelta(hours=12))
-        return {"token": f"token-of-{name}", "expires": expires, "person": name, "roles": PEOPLE[name], "groups": ["cards"]}
+        return {
+            "token": f"token-of-{name}",
+            "expires": expires,
+            "person": name,
+            "roles": PEOPLE[name],
+            "groups": ["cards"],
+        }
 
     @app.get("/v1/me")
     async def me(authorization: str | None = Header(None)) -> Any:
@@ -100,9 +118,15 @@ ANSWER = (
 
 def citation(n: int, title: str, quote: str) -> dict[str, Any]:
     return {
-        "document_id": f"cards/{n}.md", "chunk_id": f"cards/{n}.md#0", "title": title, "url": f"https://help.example/cards/{n}",
-        "version": n, "start": 0, "end": len(quote), "quote": quote,
-    }  # fmt: skip
+        "document_id": f"cards/{n}.md",
+        "chunk_id": f"cards/{n}.md#0",
+        "title": title,
+        "url": f"https://help.example/cards/{n}",
+        "version": n,
+        "start": 0,
+        "end": len(quote),
+        "quote": quote,
+    }
 
 
 def support(app: FastAPI) -> None:
@@ -114,25 +138,68 @@ def support(app: FastAPI) -> None:
         question = body["question"]
         ids = {"answer_id": "a1", "conversation_id": body.get("conversation_id") or "c1"}
         if "lawyer" in question:
-            hand = {"reason": "asks_for_person", "summary": "The customer wants to speak with a person about a fee. One question so far."}
-            return {**ids, **base, "status": "handoff", "text": "I will pass this on to a colleague, who sees this conversation.",
-                    "intent": {"name": "complaint", "confidence": 0.34}, "handoff": hand}  # fmt: skip
+            hand = {
+                "reason": "asks_for_person",
+                "summary": "The customer wants to speak with a person about a fee. One question so far.",
+            }
+            return {
+                **ids,
+                **base,
+                "status": "handoff",
+                "text": "I will pass this on to a colleague, who sees this conversation.",
+                "intent": {"name": "complaint", "confidence": 0.34},
+                "handoff": hand,
+            }
         if question == "card":
             titles = ["My card does not work", "Order a new card", f"Card limits {IMAGE}"]
-            return {**ids, **base, "status": "choices", "text": "What is it about?", "intent": {"name": "card_not_working", "confidence": 0.41},
-                    "choices": [{"intent": f"i{n}", "title": t, "confidence": 0.41 - n / 10} for n, t in enumerate(titles)]}  # fmt: skip
+            return {
+                **ids,
+                **base,
+                "status": "choices",
+                "text": "What is it about?",
+                "intent": {"name": "card_not_working", "confidence": 0.41},
+                "choices": [
+                    {"intent": f"i{n}", "title": t, "confidence": 0.41 - n / 10} for n, t in enumerate(titles)
+                ],
+            }
         text = f"{ANSWER}\n\n{SCRIPT} {IMAGE} [1]" if "hostile" in question else ANSWER
         cites = [
-            citation(1, "Card declined while travelling", "Magnetic stripe payments are off outside the home country. The customer can switch them on under Card > Security; the change is live within one minute."),
-            citation(2, "在国外付款的方式" if "hostile" in question else "Ways to pay abroad", f"Chip and PIN and contactless payments work in all supported countries without a change of settings. {SCRIPT + IMAGE if 'hostile' in question else ''}"),
+            citation(
+                1,
+                "Card declined while travelling",
+                "Magnetic stripe payments are off outside the home country. The customer can switch them on under Card > Security; the change is live within one minute.",
+            ),
+            citation(
+                2,
+                "在国外付款的方式" if "hostile" in question else "Ways to pay abroad",
+                f"Chip and PIN and contactless payments work in all supported countries without a change of settings. {SCRIPT + IMAGE if 'hostile' in question else ''}",
+            ),
         ]
-        related = [{"document_id": "cards/9.md", "title": "Daily limits", "url": "https://help.example/cards/9"}]
-        return {**ids, **base, "status": "answer", "text": text, "intent": {"name": "card_not_working", "confidence": 0.93}, "citations": cites, "related": related}
+        related = [
+            {"document_id": "cards/9.md", "title": "Daily limits", "url": "https://help.example/cards/9"}
+        ]
+        return {
+            **ids,
+            **base,
+            "status": "answer",
+            "text": text,
+            "intent": {"name": "card_not_working", "confidence": 0.93},
+            "citations": cites,
+            "related": related,
+        }
 
     @app.get("/v1/documents")
     async def documents(limit: int = 50) -> Any:
-        titles = ["Why was my card declined abroad?", "How long does a transfer take?", "密码忘了怎么办？", f"Fees {IMAGE}"]
-        rows = [{"id": f"d{n}", "title": t, "url": None, "groups": [], "version": 1, "updated": text_of(NOW)} for n, t in enumerate(titles)]
+        titles = [
+            "Why was my card declined abroad?",
+            "How long does a transfer take?",
+            "密码忘了怎么办？",
+            f"Fees {IMAGE}",
+        ]
+        rows = [
+            {"id": f"d{n}", "title": t, "url": None, "groups": [], "version": 1, "updated": text_of(NOW)}
+            for n, t in enumerate(titles)
+        ]
         return {"documents": rows[:limit], "next": None}
 
 
@@ -141,7 +208,7 @@ def points(series: str, start: datetime, end: datetime, window: int) -> list[dic
     tilt = 0.25 if series == "all" else TOPICS[series][1]
     last = NOW.replace(minute=30)
     rows = []
-    for n in range(int(7 * 24 * 4) + 1):
+    for n in range((7 * 24 * 4) + 1):
         moment = last - timedelta(minutes=15 * n)
         if not start < moment <= end:
             continue
@@ -152,7 +219,14 @@ def points(series: str, start: datetime, end: datetime, window: int) -> list[dic
         if series == "m-and-a" and 30 <= n <= 44:
             count = 0
         learning = series == "management"
-        rows.append({"end": text_of(moment), "count": count, "negative": round(share * count), "expected": None if learning else 0.28 * count})
+        rows.append(
+            {
+                "end": text_of(moment),
+                "count": count,
+                "negative": round(share * count),
+                "expected": None if learning else 0.28 * count,
+            }
+        )
     return rows[::-1]
 
 
@@ -161,19 +235,47 @@ def sentiment(app: FastAPI) -> None:
         ("Belmont Bank downgraded to junk as deposits fall for third week", "Newswire A", "negative", 0.93),
         (f"Belmont {SCRIPT} {IMAGE} :red[Bank] **run**", "Social stream", "negative", 0.71),
         ("贝尔蒙特银行遭评级下调，存款连续三周下滑", "新浪财经", "negative", 0.88),
-        ("Regulator opens probe into Belmont Bank loan book, shares slump 9%", "Newswire B", "negative", 0.90),
+        (
+            "Regulator opens probe into Belmont Bank loan book, shares slump 9%",
+            "Newswire B",
+            "negative",
+            0.90,
+        ),
         ("Belmont Bank says liquidity is strong, denies default talk", "Newswire A", "neutral", 0.62),
         ("Palladin Steel raises outlook on record orders", "Newswire B", "positive", 0.95),
         ("Kestrel Air names new finance chief", "Regulator filings", "neutral", 0.84),
         ("Orix Retail cuts guidance after weak quarter", "Newswire A", "negative", 0.87),
     ]
 
-    def alert(n: int, series: str, state: str, severity: str, minutes: int, negative: int, count: int) -> dict[str, Any]:
-        why = {"text": f"{negative} of {count} items negative {SCRIPT}", "end": text_of(NOW), "count": count, "negative": negative, "expected": 0.28 * count,
-               "share": negative / count, "usual_share": 0.28, "p_count": 1e-6, "p_share": 1e-5, "p": 1e-6, "headlines": []}  # fmt: skip
+    def alert(
+        n: int, series: str, state: str, severity: str, minutes: int, negative: int, count: int
+    ) -> dict[str, Any]:
+        why = {
+            "text": f"{negative} of {count} items negative {SCRIPT}",
+            "end": text_of(NOW),
+            "count": count,
+            "negative": negative,
+            "expected": 0.28 * count,
+            "share": negative / count,
+            "usual_share": 0.28,
+            "p_count": 1e-6,
+            "p_share": 1e-5,
+            "p": 1e-6,
+            "headlines": [],
+        }
         opened = text_of(NOW - timedelta(minutes=minutes))
-        return {"id": f"al-{n}", "series": series, "kind": "topic", "state": state, "opened": opened, "severity": severity, "why": why,
-                "model": "sentiment-model@2", "resolved": text_of(NOW) if state == "resolved" else None, "peak": negative}  # fmt: skip
+        return {
+            "id": f"al-{n}",
+            "series": series,
+            "kind": "topic",
+            "state": state,
+            "opened": opened,
+            "severity": severity,
+            "why": why,
+            "model": "sentiment-model@2",
+            "resolved": text_of(NOW) if state == "resolved" else None,
+            "peak": negative,
+        }
 
     app.state.alerts = [
         alert(2041, "credit-risk", "open", "high", 94, 41, 63),
@@ -192,8 +294,18 @@ def sentiment(app: FastAPI) -> None:
         for n, (title, source, label, p) in enumerate(titles):
             rest = (1 - p) / 2
             probabilities = {"negative": rest, "neutral": rest, "positive": rest} | {label: p}
-            rows.append({"id": f"i{n}", "ts": text_of(NOW - timedelta(minutes=3 + 9 * n)), "title": title, "source": source, "url": f"https://news.example/{n}",
-                         "sentiment": {"label": label, "probabilities": probabilities}, "topics": ["credit-risk"], "model": "sentiment-model@2"})  # fmt: skip
+            rows.append(
+                {
+                    "id": f"i{n}",
+                    "ts": text_of(NOW - timedelta(minutes=3 + 9 * n)),
+                    "title": title,
+                    "source": source,
+                    "url": f"https://news.example/{n}",
+                    "sentiment": {"label": label, "probabilities": probabilities},
+                    "topics": ["credit-risk"],
+                    "model": "sentiment-model@2",
+                }
+            )
         return {"items": rows[:limit], "next": None}
 
     @app.get("/v1/series")
@@ -201,7 +313,13 @@ def sentiment(app: FastAPI) -> None:
         asked = request.query_params
         start, end = (datetime.fromisoformat(asked[name]) for name in ("from", "to"))
         state = "learning" if asked["series"] == "management" else "ready"
-        return {"series": asked["series"], "window": window, "step": 15, "state": state, "points": points(asked["series"], start, end, window)}
+        return {
+            "series": asked["series"],
+            "window": window,
+            "step": 15,
+            "state": state,
+            "points": points(asked["series"], start, end, window),
+        }
 
     @app.get("/v1/topics")
     async def topics() -> Any:
@@ -211,25 +329,86 @@ def sentiment(app: FastAPI) -> None:
     @app.get("/v1/health")
     async def health() -> Any:
         def feed(source: str, state: str, seconds: int) -> dict[str, Any]:
-            return {"source": source, "state": state, "lag_s": seconds, "last": text_of(NOW - timedelta(seconds=seconds)), "count": 4_000 - seconds}
+            return {
+                "source": source,
+                "state": state,
+                "lag_s": seconds,
+                "last": text_of(NOW - timedelta(seconds=seconds)),
+                "count": 4_000 - seconds,
+            }
 
-        feeds = [feed("Newswire A", "live", 2), feed("Newswire B", "live", 9), feed("Regulator filings", "quiet", 214), feed("新浪财经", "live", 13),
-                 feed(f"Social {SCRIPT[:8]}", "quiet", 1973)]  # fmt: skip
-        return {"now": text_of(NOW), "worker": app.state.worker, "items": 12_204, "late": 12, "too_late": 1, "dead_letters": 3, "duplicates": 0,
-                "corrections": 0, "feeds": feeds, "model": "sentiment-model@2"}  # fmt: skip
+        feeds = [
+            feed("Newswire A", "live", 2),
+            feed("Newswire B", "live", 9),
+            feed("Regulator filings", "quiet", 214),
+            feed("新浪财经", "live", 13),
+            feed(f"Social {SCRIPT[:8]}", "quiet", 1973),
+        ]
+        return {
+            "now": text_of(NOW),
+            "worker": app.state.worker,
+            "items": 12_204,
+            "late": 12,
+            "too_late": 1,
+            "dead_letters": 3,
+            "duplicates": 0,
+            "corrections": 0,
+            "feeds": feeds,
+            "model": "sentiment-model@2",
+        }
 
 
 def recommender(app: FastAPI) -> None:
-    names = ["The Glass Orchard", "Second Harvest", "茶馆旧事", "A Map of Rain", "Marrow Bridge", "Paper Lanterns", "The Quiet Engine",
-             "Northbound", f"Harbour {SCRIPT}", f"Nine Winters {IMAGE}", "Copper Sky", "Low Tide", "Salt & Iron", "Blue Hour", "Long Way Home",
-             "Ash and Ivory", "Still Waters", "The Last Ferry", "Open Window", "Green Room"]  # fmt: skip
-    tags = [["Drama", "Family"], ["Comedy"], ["Drama", "History"], ["Science"], ["Thriller"], ["Comedy", "Family"], ["History"], ["Drama"], ["Drama", "Sea"], ["Documentary"]]
+    names = [
+        "The Glass Orchard",
+        "Second Harvest",
+        "茶馆旧事",
+        "A Map of Rain",
+        "Marrow Bridge",
+        "Paper Lanterns",
+        "The Quiet Engine",
+        "Northbound",
+        f"Harbour {SCRIPT}",
+        f"Nine Winters {IMAGE}",
+        "Copper Sky",
+        "Low Tide",
+        "Salt & Iron",
+        "Blue Hour",
+        "Long Way Home",
+        "Ash and Ivory",
+        "Still Waters",
+        "The Last Ferry",
+        "Open Window",
+        "Green Room",
+    ]
+    tags = [
+        ["Drama", "Family"],
+        ["Comedy"],
+        ["Drama", "History"],
+        ["Science"],
+        ["Thriller"],
+        ["Comedy", "Family"],
+        ["History"],
+        ["Drama"],
+        ["Drama", "Sea"],
+        ["Documentary"],
+    ]
     sources = ["item-knn", "ease", "text", "popular"]
-    reasons = [("similar_to", "Similar to Nine Winters, which this user bought"), ("text_match", "Its text shares slow, sea and family with the query"),
-               ("popular", "Popular in the last 30 days"), ("bought_before", "Often bought together with Low Tide")]  # fmt: skip
+    reasons = [
+        ("similar_to", "Similar to Nine Winters, which this user bought"),
+        ("text_match", "Its text shares slow, sea and family with the query"),
+        ("popular", "Popular in the last 30 days"),
+        ("bought_before", "Often bought together with Low Tide"),
+    ]
 
     @app.get("/v1/recommendations")
-    async def slate(k: int = 10, user: str | None = None, item: str | None = None, text: str | None = None, authorization: str | None = Header(None)) -> Any:
+    async def slate(
+        k: int = 10,
+        user: str | None = None,
+        item: str | None = None,
+        text: str | None = None,
+        authorization: str | None = Header(None),
+    ) -> Any:
         who(authorization)
         if item == "gone":
             return problem(404, "Not found", "there is no item 'gone'")
@@ -239,15 +418,46 @@ def recommender(app: FastAPI) -> None:
         rows = []
         for rank, n in enumerate(order[:k], 1):
             kind, why = reasons[n % 4]
-            parts = {"collaborative": 0.5 / rank**0.4, "text": 0.25 / rank**0.3, "popularity": 0.08, "recency": 0.04, "diversity": -0.03 * (n % 3)}
-            rows.append({"item_id": f"item-{n}", "rank": rank, "score": sum(parts.values()), "source": sources[n % 4], "title": names[n], "parts": parts,
-                         "reasons": [{"kind": kind, "text": why, "item_id": "item-9", "title": "Nine Winters"}]})  # fmt: skip
+            parts = {
+                "collaborative": 0.5 / rank**0.4,
+                "text": 0.25 / rank**0.3,
+                "popularity": 0.08,
+                "recency": 0.04,
+                "diversity": -0.03 * (n % 3),
+            }
+            rows.append(
+                {
+                    "item_id": f"item-{n}",
+                    "rank": rank,
+                    "score": sum(parts.values()),
+                    "source": sources[n % 4],
+                    "title": names[n],
+                    "parts": parts,
+                    "reasons": [{"kind": kind, "text": why, "item_id": "item-9", "title": "Nine Winters"}],
+                }
+            )
         served = "popular" if user == "stranger" else "personal" if user else "similar"
-        return {"slate_id": f"s-{rng.randrange(10**6)}", "served_by": served, "model": "recommender-model@4", "index": "recommender-index@4", "items": rows}
+        return {
+            "slate_id": f"s-{rng.randrange(10**6)}",
+            "served_by": served,
+            "model": "recommender-model@4",
+            "index": "recommender-index@4",
+            "items": rows,
+        }
 
     def detail(n: int) -> dict[str, Any]:
-        return {"item_id": f"item-{n}", "title": names[n], "tags": tags[n % 10], "attributes": {}, "url": None, "hidden": False, "events": 0 if n in (6, 8, 12) else 40 + n,
-                "version": 1, "updated": text_of(NOW), "description": "A quiet story."}  # fmt: skip
+        return {
+            "item_id": f"item-{n}",
+            "title": names[n],
+            "tags": tags[n % 10],
+            "attributes": {},
+            "url": None,
+            "hidden": False,
+            "events": 0 if n in (6, 8, 12) else 40 + n,
+            "version": 1,
+            "updated": text_of(NOW),
+            "description": "A quiet story.",
+        }
 
     @app.get("/v1/items/{item_id}")
     async def one(item_id: str) -> Any:
@@ -259,13 +469,25 @@ def recommender(app: FastAPI) -> None:
 
     @app.get("/v1/users")
     async def users() -> Any:
-        return {"users": [{"user_id": f"user-{n:03}", "events": 20 + n, "last": text_of(NOW)} for n in range(12)], "next": None}
+        return {
+            "users": [
+                {"user_id": user, "events": 20, "last": text_of(NOW)}
+                for user in [*(f"user-{n:03}" for n in range(12)), "stranger"]
+            ],
+            "next": None,
+        }
 
     @app.get("/v1/users/{user_id}")
     async def history(user_id: str) -> Any:
         if user_id == "stranger":
             return problem(404, "Not found", "this user has no events")
-        return {"user_id": user_id, "events": [{"item_id": f"item-{n}", "title": names[n], "event": "buy", "ts": text_of(NOW), "value": None} for n in (9, 11)]}
+        return {
+            "user_id": user_id,
+            "events": [
+                {"item_id": f"item-{n}", "title": names[n], "event": "buy", "ts": text_of(NOW), "value": None}
+                for n in (9, 11)
+            ],
+        }
 
 
 def models(app: FastAPI) -> None:
@@ -274,19 +496,46 @@ def models(app: FastAPI) -> None:
 
     def bundle(n: int) -> dict[str, Any]:
         score = 0.868 + n / 100
-        metrics = {"macro_f1": score, "rows": 812, "plain": {"name": "TF-IDF + linear SVM", "macro_f1": 0.842}, "ece": 0.031}
+        metrics = {
+            "macro_f1": score,
+            "rows": 812,
+            "plain": {"name": "TF-IDF + linear SVM", "macro_f1": 0.842},
+            "ece": 0.031,
+        }
         if n > 1:
             metrics["live"] = {"name": f"{name}@{n - 1}", "macro_f1": score - 0.012}
-        gate = {"passed": n != 5, "compared_with": f"{name}@{n - 1}" if n > 1 else "TF-IDF + linear SVM",
-                "reason": "slice refunds: macro F1 0.71 against 0.79, worse by more than its noise" if n == 5 else None}  # fmt: skip
-        return {"ref": f"{name}@{n}", "recipe_hash": None, "data_hash": None, "kind": "bundle", "created": text_of(NOW - timedelta(days=9 - n)), "live": n == app.state.live,
-                "gate": gate, "metrics": metrics, "parents": {"model": f"{name}-model@{n}", "index": f"{name}-index@{n + 2}"}, "curves": evaluation(n)["curves"], "evaluation": {"sentiment": evaluation(n)}}  # fmt: skip
+        gate = {
+            "passed": n != 5,
+            "compared_with": f"{name}@{n - 1}" if n > 1 else "TF-IDF + linear SVM",
+            "reason": "slice refunds: macro F1 0.71 against 0.79, worse by more than its noise"
+            if n == 5
+            else None,
+        }
+        return {
+            "ref": f"{name}@{n}",
+            "recipe_hash": None,
+            "data_hash": None,
+            "kind": "bundle",
+            "created": text_of(NOW - timedelta(days=9 - n)),
+            "live": n == app.state.live,
+            "gate": gate,
+            "metrics": metrics,
+            "parents": {"model": f"{name}-model@{n}", "index": f"{name}-index@{n + 2}"},
+            "curves": evaluation(n)["curves"],
+            "evaluation": {"sentiment": evaluation(n)},
+        }
 
     @app.get("/v1/models")
     async def listed(authorization: str | None = Header(None)) -> Any:
         who(authorization)
         models = [bundle(n) for n in range(6, 0, -1)]
-        return {"models": models, "live": f"{name}@{app.state.live}", "rollback_to": f"{name}@3", "history": [], "next": None}
+        return {
+            "models": models,
+            "live": f"{name}@{app.state.live}",
+            "rollback_to": f"{name}@3",
+            "history": [],
+            "next": None,
+        }
 
     @app.post("/v1/models/promote")
     async def promote(body: dict[str, Any], authorization: str | None = Header(None)) -> Any:
@@ -303,16 +552,39 @@ def models(app: FastAPI) -> None:
 
 def evaluation(n: int) -> dict[str, Any]:
     labels = ["negative", "neutral", "positive"]
-    curves = [{"epoch": e, "train loss": 1.1 * 0.62**e, "valid loss": 1.05 * 0.7**e + 0.05, "valid macro F1": 0.9 - 0.5 * 0.5**e} for e in range(1, 7)]
-    bins = [{"confidence": c / 10 + 0.05, "accuracy": min(1.0, c / 10 + 0.03 + 0.002 * n), "count": 20 + 10 * c} for c in range(3, 10)]
-    return {"curves": curves, "calibration": bins, "confusion": {"labels": labels, "matrix": [[180, 21, 4], [17, 402, 12], [2, 19, 155]]}}
+    curves = [
+        {
+            "epoch": e,
+            "train loss": 1.1 * 0.62**e,
+            "valid loss": 1.05 * 0.7**e + 0.05,
+            "valid macro F1": 0.9 - 0.5 * 0.5**e,
+        }
+        for e in range(1, 7)
+    ]
+    bins = [
+        {"confidence": c / 10 + 0.05, "accuracy": min(1.0, c / 10 + 0.03 + 0.002 * n), "count": 20 + 10 * c}
+        for c in range(3, 10)
+    ]
+    return {
+        "curves": curves,
+        "calibration": bins,
+        "confusion": {"labels": labels, "matrix": [[180, 21, 4], [17, 402, 12], [2, 19, 155]]},
+    }
 
 
 async def serve(first: int) -> None:
-    """Serve the three at the ports `first` and the two after it."""
-    names = ("support", "sentiment", "recommender")
-    options = [uvicorn.Config(create(name), port=first + n, log_level="warning") for n, name in enumerate(names)]
-    await asyncio.gather(*(uvicorn.Server(option).serve() for option in options))
+    """Serve the three at the ports `first` and the two after it, or at free ones for 0; print the addresses."""
+    listeners = []
+    for n in range(3):
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", first + n if first else 0))
+        listener.listen()
+        listeners.append(listener)
+    print(*(f"http://127.0.0.1:{each.getsockname()[1]}" for each in listeners), flush=True)
+    options = [uvicorn.Config(create(name), log_level="warning") for name in NAMES]
+    running = zip(options, listeners, strict=True)
+    await asyncio.gather(*(uvicorn.Server(option).serve(sockets=[each]) for option, each in running))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,11 @@ async def _socket(socket: WebSocket) -> None:
 
 
 def _client(settings: Settings) -> TestClient:
-    routes = [*login_routes(settings), WebSocketRoute("/_stcore/stream", _socket), Route("/{rest:path}", _page)]
+    routes = [
+        *login_routes(settings),
+        WebSocketRoute("/_stcore/stream", _socket),
+        Route("/{rest:path}", _page),
+    ]
     return TestClient(Starlette(routes=routes, middleware=[Middleware(Gate)]), follow_redirects=False)
 
 

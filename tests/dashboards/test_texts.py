@@ -1,4 +1,4 @@
-"""Every visible text stands in texts/: none in code, none missing, none left over, the same in each language."""
+"""Every visible text stands in texts/: none in code, none missing or left over, the same in each language."""
 
 import ast
 import re
@@ -14,14 +14,47 @@ HOME = Path(wording.__file__).parent
 FILES = {path.name for path in HOME.iterdir()}
 MODULES = sorted(HOME.rglob("*.py"))
 # Texts found by a name that a service sends (`name_of`), or by the name of an empty state.
-BY_NAME = ("empty", "severity", "alert_state", "series", "feeling", "feed_state", "served", "source", "part", "handoff",
-           "role", "figure", "app_name", "section", "page", "login")  # fmt: skip
+BY_NAME = (
+    "empty",
+    "severity",
+    "alert_state",
+    "series",
+    "feeling",
+    "feed_state",
+    "served",
+    "source",
+    "part",
+    "handoff",
+    "role",
+    "figure",
+    "app_name",
+    "section",
+    "page",
+    "login",
+)
 # Strings that are no text: log messages for operators and errors for callers, which are English by rule.
 SPOKEN_TO_MACHINES = {"warning", "info", "error", "debug", "Unauthenticated", "Unavailable"}
 # A symbol, a unit or a name of the field that is the same in every language.
 SAME_EVERYWHERE = {"z", "UTC"}
-SHOWING = {"button", "text", "title", "header", "caption", "text_input", "selectbox", "segmented_control", "popover",
-           "chat_input", "badge", "heading", "page_title", "Page", "toast", "info", "success"}  # fmt: skip
+SHOWING = {
+    "button",
+    "text",
+    "title",
+    "header",
+    "caption",
+    "text_input",
+    "selectbox",
+    "segmented_control",
+    "popover",
+    "chat_input",
+    "badge",
+    "heading",
+    "page_title",
+    "Page",
+    "toast",
+    "info",
+    "success",
+}
 
 
 def _docstrings(tree: ast.AST) -> set[int]:
@@ -53,7 +86,11 @@ def _spared(tree: ast.AST) -> set[int]:
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             found |= {id(part) for part in node.values}
-        if isinstance(node, ast.Call) and _called(node) in SPOKEN_TO_MACHINES and isinstance(node.func, ast.Attribute | ast.Name):
+        if (
+            isinstance(node, ast.Call)
+            and _called(node) in SPOKEN_TO_MACHINES
+            and isinstance(node.func, ast.Attribute | ast.Name)
+        ):
             receiver = node.func.value if isinstance(node.func, ast.Attribute) else None
             if receiver is None or getattr(receiver, "id", "") == "log":
                 found |= {id(inner) for inner in ast.walk(node)}
@@ -72,7 +109,11 @@ def human_texts(source: str) -> Iterator[tuple[int, str]]:
                 yield node.lineno, said
         if isinstance(node, ast.Call) and _called(node) in SHOWING and node.args:
             first = _text(node.args[0])
-            if first and re.search(r"[A-Za-z]", re.sub(r":material/\w+:", "", first)) and first not in SAME_EVERYWHERE:
+            if (
+                first
+                and re.search(r"[A-Za-z]", re.sub(r":material/\w+:", "", first))
+                and first not in SAME_EVERYWHERE
+            ):
                 yield node.lineno, first
 
 
@@ -82,19 +123,31 @@ def _is_code(text: str) -> bool:
 
 
 def test_no_text_stands_in_code() -> None:
-    found = [f"{path.relative_to(HOME)}:{line}: {text!r}" for path in MODULES for line, text in human_texts(path.read_text("utf-8"))]
+    found = [
+        f"{path.relative_to(HOME)}:{line}: {text!r}"
+        for path in MODULES
+        for line, text in human_texts(path.read_text("utf-8"))
+    ]
     assert not found, "put these into texts/en.toml:\n" + "\n".join(found)
 
 
 @pytest.mark.parametrize(
     "source",
-    ['st.button("Send")', 'st.text_input("Your name", key="n")', "show(f'<b>{n} new items</b>')", 'x = "Nothing is here"'],
+    [
+        'st.button("Send")',
+        'st.text_input("Your name", key="n")',
+        "show(f'<b>{n} new items</b>')",
+        'x = "Nothing is here"',
+    ],
 )
 def test_the_search_finds_a_text(source: str) -> None:
     assert list(human_texts(source))
 
 
-@pytest.mark.parametrize("source", ['st.button(T("a.b"), icon=":material/undo:")', '"""A docstring of words."""', 'tag("div", x, "tr-a")'])
+@pytest.mark.parametrize(
+    "source",
+    ['st.button(T("a.b"), icon=":material/undo:")', '"""A docstring of words."""', 'tag("div", x, "tr-a")'],
+)
 def test_the_search_spares_what_is_no_text(source: str) -> None:
     assert not list(human_texts(source))
 
@@ -104,14 +157,26 @@ def _asked() -> tuple[set[str], set[str]]:
     whole, begun = set(), set()
     for path in MODULES:
         tree = ast.parse(path.read_text("utf-8"))
-        inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+        inner = {
+            id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values
+        }
         for node in ast.walk(tree):
             if id(node) in inner:
                 continue
             said = _text(node) if isinstance(node, ast.expr) else None
-            if said and isinstance(node, ast.Constant) and said not in FILES and re.fullmatch(r"[a-z_]+(\.[a-z0-9_]+)+", said):
+            if (
+                said
+                and isinstance(node, ast.Constant)
+                and said not in FILES
+                and re.fullmatch(r"[a-z_]+(\.[a-z0-9_]+)+", said)
+            ):
                 whole.add(said)
-            if said and isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant) and re.match(r"[a-z_]+\.", said):
+            if (
+                said
+                and isinstance(node, ast.JoinedStr)
+                and isinstance(node.values[0], ast.Constant)
+                and re.match(r"[a-z_]+\.", said)
+            ):
                 begun.add(str(node.values[0].value))  # type: ignore[attr-defined]
     return whole, begun
 
@@ -121,7 +186,9 @@ def test_every_key_that_the_code_names_is_there() -> None:
     sections = {key.partition(".")[0] for key in known}
     asked = {key for key in whole if key.partition(".")[0] in sections}
     assert not asked - known
-    assert all(any(key.startswith(start) for key in known) for start in begun if start.partition(".")[0] in sections)
+    assert all(
+        any(key.startswith(start) for key in known) for start in begun if start.partition(".")[0] in sections
+    )
 
 
 def test_no_text_is_left_over() -> None:
@@ -129,7 +196,9 @@ def test_no_text_is_left_over() -> None:
     unused = {
         key
         for key in wording.texts("en")
-        if key not in whole and not key.startswith(BY_NAME) and not any(key.startswith(start) for start in begun)
+        if key not in whole
+        and not key.startswith(BY_NAME)
+        and not any(key.startswith(start) for start in begun)
     }
     assert not unused
 

@@ -11,7 +11,15 @@ import dashboards
 
 HOME = Path(dashboards.__file__).parent
 CONFIG = tomllib.loads((HOME / ".streamlit" / "config.toml").read_text("utf-8"))
-TEXTS = ("textColor", "grayTextColor", "blueTextColor", "redTextColor", "orangeTextColor", "greenTextColor", "linkColor")
+TEXTS = (
+    "textColor",
+    "grayTextColor",
+    "blueTextColor",
+    "redTextColor",
+    "orangeTextColor",
+    "greenTextColor",
+    "linkColor",
+)
 MARKS = ("redColor", "orangeColor", "greenColor", "blueColor")
 
 
@@ -28,7 +36,10 @@ def contrast(one: str, other: str) -> float:
 
 def _tints() -> dict[str, tuple[str, str]]:
     css = (HOME / "kit.css").read_text("utf-8")
-    return {name: (light, dark) for name, light, dark in re.findall(r"--tr-([a-z-]+): light-dark\((#\w{6}), (#\w{6})\)", css)}
+    return {
+        name: (light, dark)
+        for name, light, dark in re.findall(r"--tr-([a-z-]+): light-dark\((#\w{6}), (#\w{6})\)", css)
+    }
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
@@ -57,9 +68,18 @@ def test_a_badge_can_be_read_on_its_tint(place: int, tone: str) -> None:
 
 @pytest.mark.parametrize(
     ("own", "token"),
-    [("muted", "grayTextColor"), ("text", "textColor"), ("page", "backgroundColor"), ("panel", "secondaryBackgroundColor"),
-     ("line", "borderColor"), ("accent", "primaryColor"), ("red", "redTextColor"), ("orange", "orangeTextColor"), ("green", "greenTextColor")],
-)  # fmt: skip
+    [
+        ("muted", "grayTextColor"),
+        ("text", "textColor"),
+        ("page", "backgroundColor"),
+        ("panel", "secondaryBackgroundColor"),
+        ("line", "borderColor"),
+        ("accent", "primaryColor"),
+        ("red", "redTextColor"),
+        ("orange", "orangeTextColor"),
+        ("green", "greenTextColor"),
+    ],
+)
 def test_the_style_sheet_has_the_theme_s_colours(own: str, token: str) -> None:
     assert _tints()[own] == (CONFIG["theme"]["light"][token], CONFIG["theme"]["dark"][token])
 
@@ -83,13 +103,25 @@ def test_nothing_phones_home() -> None:
 
 def _calls(source: str) -> set[str]:
     names = {node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
-    return names | {word.arg or "" for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) for word in node.keywords}
+    return names | {
+        word.arg or ""
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        for word in node.keywords
+    }
 
 
 @pytest.mark.parametrize("path", sorted(HOME.rglob("*.py")), ids=lambda path: str(path.relative_to(HOME)))
 def test_no_page_shows_outside_text_as_markdown_or_raw_html(path: Path) -> None:
     source = path.read_text("utf-8")
-    assert not _calls(source) & {"unsafe_allow_html", "unsafe_allow_javascript", "markdown", "write", "caption", "write_stream"}
+    assert not _calls(source) & {
+        "unsafe_allow_html",
+        "unsafe_allow_javascript",
+        "markdown",
+        "write",
+        "caption",
+        "write_stream",
+    }
     assert ".innerHTML" not in source
 
 
