@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from shared.errors import Conflict, Damaged, StorageFull, TrilliumError, Unavailable
+from shared.errors import BadInput, Conflict, Damaged, StorageFull, TrilliumError, Unavailable
 
 _FULL = "the disk or the database at {where} is full; what was there is intact. Free space, then try again"
 _BUSY = "the database at {where} is busy with other writers; try again in a moment"
@@ -58,13 +58,14 @@ def translated(error: DBAPIError, where: str) -> TrilliumError | None:
         return None
     origin = error.orig
     why = (str(origin).strip().splitlines() or [type(origin).__name__])[0]
+    if isinstance(error, DataError):
+        return BadInput(f"the database can't keep a value: {why}; correct it")
     code = getattr(origin, "sqlite_errorname", None)
     if code is not None:
         return _sqlite(code, why, where)
-    if type(origin).__module__.startswith("psycopg") and type(origin).__name__ not in ("DataError",):
+    if type(origin).__module__.startswith("psycopg"):
         state = getattr(origin, "sqlstate", None)
-        operational = state is None and "Operational" in str(type(origin).__mro__)
-        if state is None and not operational:
+        if state is None and not isinstance(error, OperationalError):
             return None
         return _postgres(state, why, where, lost=error.connection_invalidated)
     return None

@@ -1,10 +1,14 @@
 """People and keys as the command line makes them, and what an API then says."""
 
+import io
 import json
 import subprocess
+import sys
 
 import pytest
+import structlog
 
+from pipelines.cli import main
 from shared.errors import BadInput, Unauthenticated
 from shared.settings import load_settings
 from shared.storage.engine import database_for
@@ -58,10 +62,14 @@ def test_a_person_signs_in_and_is_listed(run, accounts):
         (["key", "revoke", "k_0"], "", 4, "trillium key list"),
     ],
 )
-def test_what_is_refused_says_what_to_do(run, arguments, stdin, code, says):
-    done = run(*arguments, stdin=stdin)
-    assert (done.returncode, says in done.stderr) == (code, True), done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_what_is_refused_says_what_to_do(capsys, monkeypatch, arguments, stdin, code, says):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    structlog.reset_defaults()
+    said = capsys.readouterr().err
+    assert (stopped.value.code, says in said) == (code, True), said
+    assert len(said.strip().splitlines()) == 1
 
 
 def test_a_taken_name_is_a_conflict(run):

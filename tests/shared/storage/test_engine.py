@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from shared.errors import Conflict, Damaged, StorageFull, TrilliumError, Unavailable, UsageError
+from shared.errors import BadInput, Conflict, Damaged, StorageFull, TrilliumError, Unavailable, UsageError
 from shared.settings import load_settings
 from shared.storage.engine import Database, database_for
 from shared.storage.types import UtcDateTime, new_metadata
@@ -170,6 +170,16 @@ def test_a_refused_connection_says_what_to_do_without_the_password(url):
     with Database(url) as db, pytest.raises(Unavailable, match="TRILLIUM_DATABASE__URL") as caught:
         bodies(db)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.postgres
+def test_a_value_that_postgres_can_not_keep_is_bad_input(postgres_url):
+    with Database(postgres_url) as db:
+        Base.metadata.create_all(db.engine)
+        with pytest.raises(BadInput, match="NUL"), db.write() as session:
+            insert(session, 1, "a\x00b")
+        with pytest.raises(BadInput, match="range"), db.write() as session:
+            insert(session, 2**40, "too large an id")
 
 
 @pytest.mark.postgres

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Annotated
 
 import pytest
+import structlog
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict
 from starlette.testclient import TestClient
@@ -15,6 +16,7 @@ from shared.errors import Conflict, StorageFull, Unavailable
 from shared.settings import load_settings
 from shared.storage.engine import database_for
 from shared.storage.migrate import migrate, open_checked
+from shared.telemetry import configure_logs
 from shared.web.accounts import Accounts, Base
 from shared.web.principal import Principal, require
 from shared.web.service import create_service
@@ -81,6 +83,7 @@ def make_world(tmp_path):
 
 def _world(arguments, home):
     settings, clock, log = load_settings(arguments, env={}), Hands(), []
+    configure_logs()
     if settings.database.url:
         migrate(settings)
     store = ArtifactStore(home / "artifacts", clock)
@@ -119,3 +122,4 @@ def _world(arguments, home):
                 log=log,
                 auth=lambda role: {"Authorization": f"Bearer {keys[role]}"},
             )
+    structlog.reset_defaults()
