@@ -25,7 +25,7 @@ from services.recommender.bundle import (
 )
 from services.recommender.domain import FloatArray
 from services.recommender.events import Like
-from services.recommender.store import ItemRow, add_events, ledger, open_database, to_document
+from services.recommender.store import ItemRow, add_events, catalogue_rows, ledger, open_database, to_document
 from shared.artifacts.store import Artifact, Ref
 from shared.clock import SystemClock
 from shared.errors import BadInput, NotFound
@@ -59,7 +59,7 @@ def run(place: Workplace, inputs: Inputs, *, promote: bool, progress: bool = Tru
         events = read_events(inputs.events, place.settings.home, SystemClock().now())
         store_items(db, inputs.items, [to_document(item) for item in items])
         store_events(db, events)
-        rows, head = catalogue(db)
+        rows, head = catalogue_of(db)
         data = Data([row.id for row in rows], events.acts, cuts_by_share(events.acts), inputs.like)
         chosen = choose_encoder(place, db, rows, data, inputs, events, progress=progress)
         judged = judge(data, chosen.ranking, chosen.candidate.vectors)
@@ -227,7 +227,7 @@ def _reindex(place: Workplace, db: Database, base: str, *, promote: bool) -> dic
     """Publish the index of all items, by live's model, or by the frozen `base` when there is none."""
     from services.recommender.catalogue import encode_rows
 
-    live, (rows, head) = place.live(), catalogue(db)
+    live, (rows, head) = place.live(), catalogue_of(db)
     if live is not None:
         model = Ref.parse(live.manifest.parents[MODEL])
         encoder: Encoder = load_model(live.parent(MODEL).path)
@@ -269,11 +269,9 @@ def store_events(db: Database, events: Events) -> int:
     return added
 
 
-def catalogue(db: Database) -> tuple[list[ItemRow], int]:
+def catalogue_of(db: Database) -> tuple[list[ItemRow], int]:
     """Return all items by id, and the sequence number that they are at; raises BadInput for none."""
-    with db.read() as session:
-        rows = [row for row in ledger().changes_since(session, 0) if not row.deleted]
-        head = ledger().head(session)
+    rows, head = catalogue_rows(db)
     if not rows:
         raise BadInput("no item is left; import some with `trillium index recommender PATH`")
-    return sorted(rows, key=lambda row: row.id), head
+    return rows, head

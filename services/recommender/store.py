@@ -161,6 +161,14 @@ def items_page(session: Session, after: str, limit: int, q: str | None) -> list[
     return list(session.scalars(query.order_by(ItemRow.id).limit(limit)))
 
 
+def catalogue_rows(db: Database) -> tuple[list[ItemRow], int]:
+    """Return all items by id, and the sequence number that they are at."""
+    with db.read() as session:
+        rows = [row for row in ledger().changes_since(session, 0) if not row.deleted]
+        head = ledger().head(session)
+    return sorted(rows, key=lambda row: row.id), head
+
+
 def popularity_of(session: Session, as_of: datetime, like: Like | None, window: timedelta) -> Popularity:
     """Return what `popular_at` returns, counted by the database."""
     newest = session.scalar(select(func.max(EventRow.ts)).where(EventRow.ts <= as_of))
