@@ -1,0 +1,111 @@
+"""The model as trained: an encoder, a pooling, and one linear layer per head that has labels."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from shared.finetuning.recipe import HeadRecipe
+from shared.models.heads import HeadSpec
+
+
+class HeadedModel(nn.Module):
+    """Encoder -> pooled unit vector -> heads. `forward` of a training batch returns `{"loss", …}`.
+
+    Heads read the unit vector, so that what a head learns and what an index compares is one thing.
+    """
+
+    # Our losses are means over a micro-batch, so the Trainer must divide by the accumulation steps.
+    # Without this it would pass num_items_in_batch and skip that (huggingface/transformers 47688).
+    accepts_loss_kwargs = False
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        pooling: str,
+        specs: list[HeadSpec],
+        recipes: Mapping[str, HeadRecipe],
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.pooling = pooling
+        self.specs = {spec.name: spec for spec in specs}
+        self.recipes = dict(recipes)
+        self.label_smoothing = label_smoothing
+        width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        self.heads = nn.ModuleDict({s.name: nn.Linear(width, len(s.labels)) for s in specs if s.labels})
+
+    def vectors(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return unit vectors (rows, width) of token ids and mask, both (rows, tokens)."""
+        tokens = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        if self.pooling == "cls":
+            pooled = tokens[:, 0]
+        else:
+            mask = attention_mask.unsqueeze(-1).to(tokens.dtype)
+            pooled = (tokens * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
+        return functional.normalize(pooled.float(), dim=-1)
+
+    def outputs(self, vectors: Tensor) -> dict[str, Tensor]:
+        """Return one output per head: the vectors for embed, logits (rows, labels) for the others."""
+        return {n: self.heads[n](vectors) if s.labels else vectors for n, s in self.specs.items()}
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, targets: Mapping[str, Mapping[str, Tensor]]
+    ) -> dict[str, Any]:
+        """Return the weighted sum of the heads' losses; a head without rows in the batch adds nothing."""
+        vectors = self.vectors(input_ids, attention_mask)
+        loss = vectors.sum() * 0.0
+        for name, target in targets.items():
+            loss = loss + self.recipes[name].weight * self._loss(name, vectors, target)
+        return {"loss": loss}
+
+    def _loss(self, name: str, vectors: Tensor, target: Mapping[str, Tensor]) -> Tensor:
+        spec, recipe = self.specs[name], self.recipes[name]
+        if spec.kind == "embed":
+            return contrastive_loss(vectors, target, recipe.temperature)
+        rows = vectors[target["rows"]]
+        logits = self.heads[name](rows)
+        if spec.kind == "multilabel":
+            return functional.binary_cross_entropy_with_logits(logits, target["labels"])
+        smoothing = self.label_smoothing
+        loss = functional.cross_entropy(logits, target["labels"], label_smoothing=smoothing)
+        if recipe.contrast:
+            loss = loss + recipe.contrast * supervised_contrastive_loss(rows, target["labels"])
+        return loss
+
+
+def contrastive_loss(vectors: Tensor, target: Mapping[str, Tensor], temperature: float) -> Tensor:
+    """Return the mean cross-entropy of each anchor finding its positive among all candidates.
+
+    In-batch negatives (Henderson et al. 2017); candidates are the positives, then the negatives. A
+    candidate that is the same text as an anchor's own positive, or belongs to the same group, is no
+    negative and is masked.
+    """
+    anchors, candidates = vectors[target["anchors"]], vectors[target["candidates"]]
+    scores = anchors @ candidates.T / temperature  # (anchors, candidates)
+    same = target["anchor_groups"].unsqueeze(1) == target["candidate_groups"].unsqueeze(0)
+    own = torch.zeros_like(same)
+    places = torch.arange(len(anchors), device=scores.device)
+    own[places, places] = True
+    scores = scores.masked_fill(same & ~own, float("-inf"))
+    return functional.cross_entropy(scores, places)
+
+
+def supervised_contrastive_loss(vectors: Tensor, labels: Tensor, temperature: float = 0.07) -> Tensor:
+    """Return the loss of Khosla et al. 2020 (the sum outside the logarithm) over one batch.
+
+    Rows without a partner of their label add nothing; without any pair it is 0.
+    """
+    count = len(labels)
+    itself = torch.eye(count, dtype=torch.bool, device=vectors.device)
+    scores = (vectors @ vectors.T / temperature).masked_fill(itself, -1e9)
+    logs = scores - torch.logsumexp(scores, dim=1, keepdim=True)
+    partners = (labels.unsqueeze(0) == labels.unsqueeze(1)) & ~itself
+    has = partners.any(1)
+    if not bool(has.any()):
+        return vectors.sum() * 0.0
+    means = (logs * partners).sum(1)[has] / partners.sum(1)[has]
+    return -means.mean()

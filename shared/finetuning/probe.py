@@ -1,0 +1,73 @@
+"""Heads fitted on the frozen backbone: the plain method, and where full tuning starts from.
+
+Starting full tuning from the fitted heads keeps the pretrained features from being bent towards random
+ones in the first steps (Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features).
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from shared.finetuning.backbone import HeadedModel
+from shared.finetuning.rows import Example
+from shared.models.batching import batches
+from shared.models.heads import FloatArray, HeadSpec
+
+INVERSE_PENALTY = 30.0  # C of the logistic regression, measured good on unit vectors of small encoders
+
+
+def encode(
+    model: HeadedModel, tokenize: Callable[[Sequence[str]], dict[str, torch.Tensor]], texts: Sequence[str]
+) -> FloatArray:
+    """Return unit vectors (n, width) float32 in the order of `texts`; equal texts are encoded once."""
+    device = next(model.parameters()).device
+    unique = list(dict.fromkeys(texts))
+    found: dict[str, FloatArray] = {}
+    model.eval()
+    with torch.inference_mode():
+        for batch in batches([len(text) for text in unique]):
+            fed = {name: part.to(device) for name, part in tokenize([unique[i] for i in batch]).items()}
+            rows = model.vectors(**fed).float().cpu().numpy()
+            found.update({unique[i]: row for i, row in zip(batch, rows, strict=True)})
+    return np.stack([found[text] for text in texts]) if texts else np.zeros((0, 1), np.float32)
+
+
+def fit_heads(model: HeadedModel, vectors: FloatArray, examples: Sequence[Example], *, seed: int = 0) -> None:
+    """Set every head with labels to a logistic regression (one per label for multilabel) on `vectors`."""
+    for name, spec in model.specs.items():
+        rows = [i for i, example in enumerate(examples) if name in example.targets]
+        if spec.labels and rows:
+            targets = np.asarray([examples[i].targets[name] for i in rows])
+            weight, bias = _fitted(spec, vectors[rows], targets, seed)
+            with torch.no_grad():
+                model.heads[name].weight.copy_(torch.from_numpy(weight))  # type: ignore[operator]
+                model.heads[name].bias.copy_(torch.from_numpy(bias))  # type: ignore[operator]
+
+
+def _fitted(
+    spec: HeadSpec, vectors: FloatArray, targets: FloatArray, seed: int
+) -> tuple[FloatArray, FloatArray]:
+    if spec.kind == "multilabel":
+        pairs = [_binary(vectors, targets[:, label], seed) for label in range(len(spec.labels))]
+        return np.stack([w for w, _ in pairs]).astype(np.float32), np.array([b for _, b in pairs], np.float32)
+    seen = np.unique(targets)
+    if len(spec.labels) == 2:
+        weight, bias = _binary(vectors, targets, seed)
+        return np.stack([-weight / 2, weight / 2]).astype(np.float32), np.array(
+            [-bias / 2, bias / 2], np.float32
+        )
+    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=500, random_state=seed).fit(vectors, targets)
+    weights = np.zeros((len(spec.labels), vectors.shape[1]), np.float32)
+    biases = np.full(len(spec.labels), -10.0, np.float32)
+    weights[seen], biases[seen] = model.coef_, model.intercept_
+    return weights, biases
+
+
+def _binary(vectors: FloatArray, targets: FloatArray, seed: int) -> tuple[FloatArray, float]:
+    share = float(np.mean(targets))
+    if share in (0.0, 1.0):  # no row, or every row: the share itself, away from infinity
+        return np.zeros(vectors.shape[1], np.float32), 6.0 if share else -6.0
+    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=500, random_state=seed).fit(vectors, targets)
+    return model.coef_[0].astype(np.float32), float(model.intercept_[0])
