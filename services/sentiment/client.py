@@ -2,10 +2,9 @@
 
 from datetime import datetime
 
+from services.sentiment.contract import AlertPage, AlertState, Health, ItemPage, Series, Topics
 from shared.clock import to_text
 from shared.web.client import ServiceClient
-
-from services.sentiment.contract import AlertPage, AlertState, Health, ItemPage, Series, Topics
 
 
 class SentimentClient(ServiceClient):

@@ -86,7 +86,8 @@ class Why(Response):
 
     `expected` negatives are usual at that hour of the week, `usual_share` is the usual share of
     negatives; `p_count` and `p_share` are the chances of at least as many negatives, by volume and by
-    share, when nothing is the matter; `p` is the smaller. `text` says the same in a sentence.
+    share, when nothing is the matter. Both must be small; `p` is the smaller one. `text` says the same
+    in a sentence.
     """
 
     text: str
@@ -103,7 +104,7 @@ class Why(Response):
 
 
 class Alert(Response):
-    """One alert: `opened`, `resolved` are window ends in event time; `peak` is the largest count of negatives."""
+    """One alert. `opened` and `resolved` are window ends in event time; `peak` the most negatives in one."""
 
     id: str
     series: str
