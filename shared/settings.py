@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from shared.errors import UsageError
 
 PREFIX = "TRILLIUM_"
-# Read by clients and by the process that starts things, not by the settings object.
-OUTSIDE = frozenset({"TRILLIUM_API_KEY", "TRILLIUM_SETTINGS"})
+# Read by clients, by the process that starts things and by the tests, not by the settings object.
+OUTSIDE = frozenset({"TRILLIUM_API_KEY", "TRILLIUM_SETTINGS", "TRILLIUM_TEST_KAFKA"})
 
 
 class Section(BaseModel):

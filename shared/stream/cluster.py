@@ -1,5 +1,6 @@
 """Which broker answers at an address, and how its clients must be set."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ _MOCK = "mockCluster"
 # The mock writes ApiVersions v3 in a way that kafka-python can't read; real brokers 2.1 to 4.x speak 2.3 too.
 _COMMON = (2, 3)
 BOOTSTRAP_MS = 8_000
+KNOCK_S = 3.0
+_NOBODY = (
+    "no Kafka broker answers at {where} ({why}); start it (`trillium broker` or `make kafka`) or correct "
+    "TRILLIUM_KAFKA__BOOTSTRAP"
+)
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,7 @@ def reaching(bootstrap: str) -> Iterator[None]:
     try:
         yield
     except (KafkaTimeoutError, KafkaConnectionError) as error:
-        raise Unavailable(
-            f"no Kafka broker answers at {bootstrap} ({error}); start it (`trillium broker` or `make kafka`) "
-            "or correct TRILLIUM_KAFKA__BOOTSTRAP",
-            retry_after=5,
-        ) from error
+        raise Unavailable(_NOBODY.format(where=bootstrap, why=error), retry_after=5) from error
     except KafkaError as error:
         if not error.retriable:
             raise
@@ -78,12 +80,29 @@ def admin(bootstrap: str, **options: Any) -> Iterator[KafkaAdminClient]:
 def describe(bootstrap: str | None) -> Cluster:
     """Ask who answers at `bootstrap`. Raises Unavailable or UsageError."""
     where = ",".join(addresses(bootstrap))
+    _knock(where)
     with admin(where, api_version=_COMMON) as client:
         cluster_id = str(client.describe_cluster()["cluster_id"])
         if not cluster_id.startswith(_MOCK):
             return Cluster(cluster_id, embedded=False)
         marks = [name.removeprefix(MARKER) for name in client.list_topics() if name.startswith(MARKER)]
     return Cluster(f"embedded-{marks[0] if marks else cluster_id}", embedded=True)
+
+
+def _knock(where: str) -> None:
+    """Raise Unavailable unless one of the addresses takes a connection.
+
+    A client of kafka-python that finds nobody waits for its whole time-out and leaves a socket open.
+    """
+    why = ""
+    for address in where.split(","):
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+            return
+        except OSError as error:
+            why = str(error)
+    raise Unavailable(_NOBODY.format(where=where, why=why), retry_after=5)
 
 
 def options_for(cluster: Cluster) -> dict[str, Any]:

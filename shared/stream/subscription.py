@@ -18,6 +18,10 @@ from shared.stream.topics import topic_ids
 from shared.telemetry import logger
 
 log = logger(__name__)
+# A poll that ends just when kafka-python has joined makes it join again, and the mock cluster lets that wait
+# for the session's end: so the first poll there is long, and the session short.
+EMBEDDED_SESSION_MS = 6_000
+JOIN_S = 3.0
 REJOIN_S = 0.1  # the mock cluster answers InvalidRequest while members come and go; it passes
 COMMIT_MS = 5_000
 OFFSETS_MS = 10_000
@@ -117,6 +121,9 @@ class Subscription:
         """Join the group. Raises Unavailable without a broker, NotFound when a topic is missing."""
         where = addresses(self.bootstrap)
         self._cluster = describe(self.bootstrap)
+        session_ms = self._session_timeout_ms
+        if self._cluster.embedded:
+            session_ms = min(session_ms, EMBEDDED_SESSION_MS)
         with reaching(",".join(where)):
             self._consumer = KafkaConsumer(
                 bootstrap_servers=where,
@@ -124,8 +131,8 @@ class Subscription:
                 enable_auto_commit=False,  # the commit follows the database's
                 auto_offset_reset="earliest",
                 allow_auto_create_topics=False,
-                session_timeout_ms=self._session_timeout_ms,
-                heartbeat_interval_ms=max(100, min(3_000, self._session_timeout_ms // 5)),
+                session_timeout_ms=session_ms,
+                heartbeat_interval_ms=max(100, min(3_000, session_ms // 5)),
                 max_poll_records=self._max_records,
                 metrics_enabled=False,
                 **options_for(self._cluster),
@@ -161,6 +168,8 @@ class Subscription:
     def poll(self, timeout_s: float) -> Polled:
         """Wait up to `timeout_s` for records and return them."""
         consumer = self._open()
+        if self.cluster.embedded and not consumer.assignment():
+            timeout_s = max(timeout_s, JOIN_S)
         try:
             found = consumer.poll(timeout_ms=int(timeout_s * 1000))
         except InvalidRequestError:

@@ -261,6 +261,7 @@ def test_a_full_sqlite_file_stops_it_with_what_to_do(tmp_path: Any) -> None:
 def test_a_locked_sqlite_file_is_waited_for(tmp_path: Any) -> None:
     url = f"sqlite:///{tmp_path / 'locked.sqlite'}"
     with create(url) as mine, create(url) as other:
+        mine.close()  # new connections wait for 5 ms, not for 10 s
         event.listen(mine.engine, "connect", lambda c, _: c.execute("PRAGMA busy_timeout=5"))
         blocker = other.write()
         blocker.__enter__()
