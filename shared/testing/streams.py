@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -17,7 +18,7 @@ _HOW = (
 )
 
 
-def _unavailable(why: str) -> None:
+def _unavailable(why: str) -> NoReturn:
     message = f"no Kafka broker: {why}; {_HOW}"
     if os.environ.get("CI") == "true":
         pytest.fail(message)
@@ -32,24 +33,25 @@ def embedded_bootstrap() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def kafka_bootstrap() -> Iterator[str]:
-    """The address of a real broker: TRILLIUM_TEST_KAFKA, else one that is started for this session.
-
-    Nothing is fetched: without Kafka's jars the test skips with the way to get them.
-    """
-    given = os.environ.get("TRILLIUM_TEST_KAFKA")
-    if given:
-        yield given
-        return
+def kafka_libs() -> Path:
+    """The folder of Kafka's jars. Nothing is fetched: without them the test skips and says how."""
     try:
-        # Tests have a home of their own; the jars are in that of the checkout, where make puts them.
+        # Each test has a home of its own; the jars are in that of the checkout, where make puts them.
         libs = find_jars(Path(os.environ.get("TRILLIUM_HOME") or "var"))
         find_java()
     except TrilliumError as error:
         _unavailable(error.detail)
-        raise
     if libs is None:
         _unavailable("its jars are not there")
+    return libs
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a real broker: TRILLIUM_TEST_KAFKA, else one that is started for this session."""
+    given = os.environ.get("TRILLIUM_TEST_KAFKA")
+    if given:
+        yield given
         return
-    with LocalKafka(libs) as kafka:
+    with LocalKafka(request.getfixturevalue("kafka_libs")) as kafka:
         yield kafka.bootstrap
