@@ -1,6 +1,6 @@
 """The models of every application a person may see: versions, what the gate said, and who may move live."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -99,7 +99,7 @@ def _version_pane(version: Version | None) -> None:
         if version.gate.get("reason"):
             show(tag("div", safe(version.gate["reason"]), "tr-line", "tr-orange"))
         made: dict[str, Callable[[Version], None]] = {"figures": _figures}
-        made |= {name: show_it for name, show_it in _CHARTS.items() if version.details.get(name)}
+        made |= {name: show_it for name, (show_it, there) in _CHARTS.items() if there(version)}
         for tab, body in zip(st.tabs([T(f"models.tab.{name}") for name in made]), made.values(), strict=True):
             with tab:
                 body(version)
@@ -131,7 +131,11 @@ def _figures(version: Version) -> None:
     ]
     if parts_of:
         show(table((T("models.slice"), T("models.rows"), T("models.score")), parts_of, right=(1, 2)))
-    if duel is None and not rest:
+    kept = of.figures(version.details.get("evaluation", {}))
+    if kept:
+        held = [(safe(name), safe(f"{value:,.4g}")) for name, value in kept]
+        show(table((T("models.validation"), T("models.score")), held, right=(1,)))
+    if duel is None and not rest and not kept:
         states.empty("figures")
     parts = [(safe(name_of("role", role)), safe(ref)) for role, ref in version.parents.items()]
     if parts:
@@ -140,29 +144,46 @@ def _figures(version: Version) -> None:
 
 def _curves(version: Version) -> None:
     frame = pd.DataFrame(of.curves(version.details["curves"]), columns=["step", "series", "value"])
-    names = (T("models.epoch"), T("models.score"))
+    frame["series"] = [name_of("curve", name) for name in frame["series"]]
+    names = (T("models.step"), T("models.score"))
     chart = charts.lines(frame, x="step", y="value", series="series", height=CHART, names=names)
     charts.put(chart, key="models-curves", alt_text=T("models.curves_alt", n=frame["series"].nunique()))
 
 
+def _head(version: Version, kept: str) -> Mapping[str, Any]:
+    """Return the evaluation of the chosen head; with one head there is nothing to choose."""
+    heads = of.heads_with(version.details, kept)
+    if len(heads) == 1:
+        return next(iter(heads.values()))
+    label, key = T("models.head"), f"models-head-{kept}"
+    chosen = st.segmented_control(label, list(heads), default=next(iter(heads)), required=True, key=key)
+    return heads[str(chosen)]
+
+
 def _calibration(version: Version) -> None:
-    frame = pd.DataFrame(of.reliability(version.details["calibration"]), columns=["said", "right", "count"])
+    bins = _head(version, "reliability")["reliability"]
+    frame = pd.DataFrame([(each["confidence"], each["accuracy"], each["rows"]) for each in bins])
+    frame.columns = pd.Index(["said", "right", "count"])
     chart = charts.calibration(frame, height=CHART, names=(T("models.said"), T("models.right")))
     charts.put(chart, key="models-calibration", alt_text=T("models.calibration_alt"))
     show(tag("div", safe(T("models.calibration_note")), "tr-sub"))
 
 
 def _confusion(version: Version) -> None:
-    labels, cells = of.confusion(version.details["confusion"])
+    head = _head(version, "confusion")
+    labels, cells = of.confusion(head)
     names = (T("models.truth"), T("models.predicted"))
     chart = charts.confusion(pd.DataFrame(cells), labels, height=CHART, names=names)
     charts.put(chart, key="models-confusion", alt_text=T("models.confusion_alt", n=len(labels)))
+    if len(labels) < len(head["labels"]):
+        show(tag("div", safe(T("models.confusion_part", shown=len(labels), n=len(head["labels"]))), "tr-sub"))
 
 
-_CHARTS: dict[str, Callable[[Version], None]] = {
-    "curves": _curves,
-    "calibration": _calibration,
-    "confusion": _confusion,
+# A tab: what it shows, and whether this version kept what it needs.
+_CHARTS: dict[str, tuple[Callable[[Version], None], Callable[[Version], bool]]] = {
+    "curves": (_curves, lambda version: bool(of.curves(version.details.get("curves", {})))),
+    "calibration": (_calibration, lambda version: bool(of.heads_with(version.details, "reliability"))),
+    "confusion": (_confusion, lambda version: bool(of.heads_with(version.details, "confusion"))),
 }
 
 

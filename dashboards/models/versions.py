@@ -1,6 +1,6 @@
 """The versions of an application's bundle as the models API tells them, live one first."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,6 +9,7 @@ from shared.clock import parse_time
 
 BUNDLE = "bundle"
 # Figures of a gate that are shown as one row of three, in the order they are looked for.
+MOST_LABELS = 20  # of a confusion matrix; more can not be read
 HEADLINES = ("macro_f1", "ndcg_at_20", "accuracy", "recall_at_5")
 
 
@@ -31,23 +32,20 @@ class Version:
         return said if isinstance(said, bool) else None
 
 
-def _find(kept: Any, name: str, depth: int = 3) -> Any:
-    """Return the first value of `name` in nested mappings: an evaluation may hold one part a head."""
-    if not isinstance(kept, Mapping):
-        return None
-    if kept.get(name):
-        return kept[name]
-    inner = (_find(value, name, depth - 1) for value in kept.values()) if depth > 1 else ()
-    return next((found for found in inner if found), None)
-
-
 def _details(entry: Mapping[str, Any], by_ref: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the bundle or one of its parts kept: `curves`, and of its heads `evaluation`."""
     found: dict[str, Any] = {}
     for one in (entry, *(by_ref[ref] for ref in entry["parents"].values() if ref in by_ref)):
-        kept = {"curves": one.get("curves")}
-        kept |= {name: _find(one.get("evaluation"), name) for name in ("confusion", "calibration")}
-        found |= {name: value for name, value in kept.items() if value and name not in found}
+        for name in ("curves", "evaluation"):
+            if isinstance(one.get(name), Mapping) and one[name]:
+                found.setdefault(name, one[name])
     return found
+
+
+def heads_with(details: Mapping[str, Any], kept: str) -> dict[str, Mapping[str, Any]]:
+    """Return the heads (name -> evaluation) that kept `kept`, confusion or reliability."""
+    heads = details.get("evaluation", {})
+    return {name: head for name, head in heads.items() if isinstance(head, Mapping) and head.get(kept)}
 
 
 def versions(answer: Mapping[str, Any]) -> list[Version]:
@@ -107,45 +105,39 @@ def figures(metrics: Mapping[str, Any], above: str = "") -> list[tuple[str, floa
     return found
 
 
-def curves(kept: Any) -> list[dict[str, Any]]:
-    """Return training curves as rows `{step, series, value}` from a list of records or columns by name."""
-    if isinstance(kept, Mapping):
-        rows: Iterable[tuple[int, Mapping[str, Any]]] = enumerate(
-            dict(zip(kept, values, strict=False)) for values in zip(*kept.values(), strict=False)
-        )
-    else:
-        rows = enumerate(row for row in kept if isinstance(row, Mapping))
-    made = []
-    for place, row in rows:
-        step = next((row[k] for k in ("epoch", "step") if isinstance(row.get(k), int | float)), place + 1)
-        made += [
-            {"step": step, "series": name, "value": value}
-            for name, value in row.items()
-            if isinstance(value, int | float)
-            and name not in ("epoch", "step", "seconds", "rate", "learning_rate")
-        ]
-    return made
+def curves(kept: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return training curves `{losses: [{step, loss}], epochs: [{step, epoch, loss, HEAD}]}` as rows.
 
-
-def reliability(kept: Any) -> list[dict[str, float]]:
-    """Return calibration bins as rows `{said, right, count}`, shares 0 to 1."""
-    names = {"said": ("said", "confidence"), "right": ("right", "accuracy"), "count": ("count", "n")}
-    rows = []
-    for row in kept.get("bins", ()) if isinstance(kept, Mapping) else kept:
-        values = {
-            to: next((row[k] for k in keys if row.get(k) is not None), None) for to, keys in names.items()
-        }
-        if values["said"] is not None and values["right"] is not None:
-            rows.append({to: float(value or 0) for to, value in values.items()})
+    A row is `{step, series, value}`; the losses of training and validation are two series.
+    """
+    rows = [
+        {"step": each["step"], "series": "training_loss", "value": each["loss"]}
+        for each in kept.get("losses", ())
+    ]
+    for each in kept.get("epochs", ()):
+        for name, value in each.items():
+            if name not in ("step", "epoch") and isinstance(value, int | float):
+                series = "validation_loss" if name == "loss" else name
+                rows.append({"step": each["step"], "series": series, "value": value})
     return rows
 
 
-def confusion(kept: Any) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return labels and cells `{truth, predicted, count, share}`; a share is of its truth's row."""
-    labels = [str(label) for label in kept.get("labels", ())]
-    cells = []
-    for truth, row in zip(labels, kept.get("matrix", ()), strict=False):
-        whole = sum(row) or 1
-        for predicted, count in zip(labels, row, strict=False):
-            cells.append({"truth": truth, "predicted": predicted, "count": count, "share": count / whole})
-    return labels, cells
+def confusion(head: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return labels and cells `{truth, predicted, count, share}`; a share is of its truth's row.
+
+    Of more than MOST_LABELS those with the most mistakes are shown, in their own order.
+    """
+    labels, matrix = [str(label) for label in head["labels"]], head["confusion"]
+    wrong = [sum(row) - row[i] + sum(line[i] for line in matrix) - row[i] for i, row in enumerate(matrix)]
+    shown = sorted(sorted(range(len(labels)), key=lambda i: -wrong[i])[:MOST_LABELS])
+    cells = [
+        {
+            "truth": labels[i],
+            "predicted": labels[j],
+            "count": matrix[i][j],
+            "share": matrix[i][j] / (sum(matrix[i]) or 1),
+        }
+        for i in shown
+        for j in shown
+    ]
+    return [labels[i] for i in shown], cells

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
-
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # checks.py is shared by the browser tests, which are no package
-from checks import (
+from checks import (  # noqa: E402 it lies beside this file
     CHROMIUM,
     Watch,
     assert_page,

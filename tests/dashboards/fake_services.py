@@ -521,8 +521,8 @@ def models(app: FastAPI) -> None:
             "gate": gate,
             "metrics": metrics,
             "parents": {"model": f"{name}-model@{n}", "index": f"{name}-index@{n + 2}"},
-            "curves": evaluation(n)["curves"],
-            "evaluation": {"sentiment": evaluation(n)},
+            "curves": kept_curves(),
+            "evaluation": evaluation(n),
         }
 
     @app.get("/v1/models")
@@ -552,24 +552,27 @@ def models(app: FastAPI) -> None:
 
 def evaluation(n: int) -> dict[str, Any]:
     labels = ["negative", "neutral", "positive"]
-    curves = [
-        {
-            "epoch": e,
-            "train loss": 1.1 * 0.62**e,
-            "valid loss": 1.05 * 0.7**e + 0.05,
-            "valid macro F1": 0.9 - 0.5 * 0.5**e,
-        }
-        for e in range(1, 7)
-    ]
     bins = [
-        {"confidence": c / 10 + 0.05, "accuracy": min(1.0, c / 10 + 0.03 + 0.002 * n), "count": 20 + 10 * c}
+        {
+            "from": c / 10,
+            "to": c / 10 + 0.1,
+            "rows": 20.0 + 10 * c,
+            "confidence": c / 10 + 0.05,
+            "accuracy": min(1.0, c / 10 + 0.03 + 0.002 * n),
+        }
         for c in range(3, 10)
     ]
-    return {
-        "curves": curves,
-        "calibration": bins,
-        "confusion": {"labels": labels, "matrix": [[180, 21, 4], [17, 402, 12], [2, 19, 155]]},
-    }
+    matrix = [[180, 21, 4], [17, 402, 12], [2, 19, 155]]
+    return {"sentiment": {"macro_f1": 0.9, "labels": labels, "confusion": matrix, "reliability": bins}}
+
+
+def kept_curves() -> dict[str, Any]:
+    losses = [{"step": 10 * n, "loss": 0.15 + 0.95 * 0.9**n} for n in range(1, 37)]
+    epochs = [
+        {"step": 60 * e, "epoch": e, "loss": 0.2 + 0.9 * 0.6**e, "sentiment": 0.9 - 0.5 * 0.5**e}
+        for e in range(1, 7)
+    ]
+    return {"losses": losses, "epochs": epochs}
 
 
 async def serve(first: int) -> None:

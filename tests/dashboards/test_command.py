@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import httpx2
-import pytest
 
 import dashboards
 
@@ -36,11 +35,8 @@ def test_an_unknown_application_is_a_usage_error(trillium: list[str]) -> None:
     assert "there is no application 'weather'" in ended.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["support"]])
-def test_it_serves_from_any_directory_and_stops(
-    trillium: list[str], arguments: list[str], tmp_path: Path
-) -> None:
-    command = [*trillium, "dashboard", *arguments, "--port", "0"]
+def test_it_serves_from_any_directory_and_stops(trillium: list[str], tmp_path: Path) -> None:
+    command = [*trillium, "dashboard", "support", "--port", "0"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True

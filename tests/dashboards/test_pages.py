@@ -8,7 +8,7 @@ import pytest
 from fake_services import IMAGE, NOW, SCRIPT
 from streamlit.testing.v1 import AppTest
 
-from dashboards.models.versions import compared, confusion, curves, figures, reliability, slices
+from dashboards.models.versions import compared, confusion, curves, figures, slices
 from dashboards.recommender.studio import variety
 from dashboards.sentiment.board import Cell, cells_of, surprise, width_of
 from services.sentiment.contract import Series
@@ -208,13 +208,26 @@ def test_a_gate_s_figures_are_set_side_by_side() -> None:
     assert figures({"a": {"b": 1, "c": "x"}, "d": True}) == [("a.b", 1.0)]
 
 
-def test_curves_bins_and_matrices_become_rows() -> None:
-    assert curves([{"epoch": 1, "loss": 0.5}]) == [{"step": 1, "series": "loss", "value": 0.5}]
-    assert curves({"epoch": [1, 2], "loss": [0.5, 0.4]})[1] == {"step": 2, "series": "loss", "value": 0.4}
-    assert reliability([{"confidence": 0.9, "accuracy": 0.8, "count": 3}]) == [
-        {"said": 0.9, "right": 0.8, "count": 3.0}
+def test_curves_become_rows_of_named_series() -> None:
+    kept = {
+        "losses": [{"step": 5, "loss": 0.9}],
+        "epochs": [{"step": 10, "epoch": 1, "loss": 0.7, "intent": 0.8}],
+    }
+    assert curves(kept) == [
+        {"step": 5, "series": "training_loss", "value": 0.9},
+        {"step": 10, "series": "validation_loss", "value": 0.7},
+        {"step": 10, "series": "intent", "value": 0.8},
     ]
-    labels, cells = confusion({"labels": ["a", "b"], "matrix": [[3, 1], [0, 0]]})
+    assert curves({}) == []
+
+
+def test_a_matrix_becomes_cells_and_the_worst_labels_stay() -> None:
+    labels, cells = confusion({"labels": ["a", "b"], "confusion": [[3, 1], [0, 0]]})
     assert labels == ["a", "b"]
     assert cells[1] == {"truth": "a", "predicted": "b", "count": 1, "share": 0.25}
     assert cells[2]["share"] == 0
+    many = [[9 if i == j else 0 for j in range(30)] for i in range(30)]
+    many[29][28] = 5
+    labels, cells = confusion({"labels": [f"l{i}" for i in range(30)], "confusion": many})
+    assert len(labels) == 20
+    assert labels[-2:] == ["l28", "l29"]

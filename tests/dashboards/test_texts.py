@@ -27,6 +27,7 @@ BY_NAME = (
     "handoff",
     "role",
     "figure",
+    "curve",
     "app_name",
     "section",
     "page",
