@@ -86,7 +86,7 @@ class Promotion(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ref: Annotated[str, Field(max_length=100)]
+    ref: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}@[1-9][0-9]{0,8}$")]
 
 
 class Moved(BaseModel):

@@ -101,7 +101,16 @@ async def _http(request: Request, error: Exception) -> Response:
         405: f"{request.method} is not allowed at {request.url.path}; see the Allow header",
     }
     detail = details.get(error.status_code, str(error.detail))
-    return problem(error.status_code, title, detail, request.url.path, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request))
+    return problem(error.status_code, title, detail, request.url.path, headers=headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return the methods of all routes at this path; Starlette's own answer names the first route's only."""
+    here = [route for route in request.app.state.routes if route.path_regex.match(request.url.path)]
+    return sorted({method for route in here for method in route.methods or ()})
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

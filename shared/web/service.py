@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TypeAlias
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
@@ -102,13 +103,15 @@ def create_service(
     def whole() -> str | None:
         return reason_of(lambda: gatekeeper.accounts) or ready()
 
-    for router in (
+    every = (
         health_router(whole, registry),
         people_router(gatekeeper, buckets),
         models_router(name, store, ladder[0], admin_role or ladder[-1]),
         *routers,
-    ):
+    )
+    for router in every:
         app.include_router(router)
+    app.state.routes = [route for router in every for route in router.routes if isinstance(route, APIRoute)]
     handle_errors(app)
     declare_problems(app)
     # The last one added is the outermost.

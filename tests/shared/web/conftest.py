@@ -59,6 +59,10 @@ def things():
             raise errors[name]
         return {"name": name}
 
+    @router.delete("/things/{name}", dependencies=[Depends(require("app:admin"))])
+    def remove(name: str) -> dict[str, str]:
+        return {"removed": name}
+
     return router
 
 

@@ -55,6 +55,7 @@ def test_a_problem_has_the_fields_and_headers_that_belong_to_it(world):
     assert problem(get("conflict"))["other"] == "b"
     assert get("down").headers["retry-after"] == "7"
     assert world.client.delete("/v1/things").headers["allow"] == "POST"
+    assert world.client.put("/v1/things/x").headers["allow"] == "DELETE, GET"
     errors = world.client.post("/v1/things", json={"size": "big"}, headers=world.auth("admin")).json()[
         "errors"
     ]
