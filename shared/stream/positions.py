@@ -54,6 +54,7 @@ class Positions:
                 self._tables.forget(session, topics, cluster_prefix=EMBEDDED, but=self.cluster)
                 for cluster, topic, topic_id in strange:
                     self._tables.drop(session, cluster, topic, topic_id)
+                    self._tables.retire(session, cluster, topic, self._clock.now())
 
     def place(self, unplaced: Mapping[Partition, tuple[int, ...]]) -> None:
         """Seek these partitions to their rows; new ones start at the first record there is.
@@ -105,6 +106,8 @@ class Positions:
             if begin <= next_ <= end:
                 return next_
             self._tables.move(session, self.cluster, {partition: begin}, now)
+            if next_ > end:
+                self._tables.retire(session, self.cluster, partition.topic, now)
         if next_ < begin:
             self._counters.gaps += begin - next_
             log.warning("gap", partition=str(partition), expected=next_, lost=begin - next_)

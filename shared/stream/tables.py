@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Integer, LargeBinary, String, Text, UniqueConstraint, delete, select, text
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    delete,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, declared_attr, mapped_column
 
 from shared.storage.rows import insert_missing
@@ -144,6 +155,15 @@ class StreamTables:
             )
         )
 
+    def retire(self, session: Session, cluster: str, topic: str, now: datetime) -> None:
+        """Set the dead letters of a topic that ended apart: its offsets come again, with other records."""
+        row = self.dead_letters
+        session.execute(
+            update(row)
+            .where(row.cluster == cluster, row.topic == topic)
+            .values(cluster=f"{cluster[:60]}~until {now:%Y-%m-%dT%H:%M:%SZ}")
+        )
+
     def drop(self, session: Session, cluster: str, topic: str, topic_id: str) -> None:
         """Delete the positions of one topic of one cluster."""
         row = self.offsets
@@ -152,8 +172,8 @@ class StreamTables:
         )
 
     def bury(self, session: Session, cluster: str, letters: Iterable[DeadLetter], now: datetime) -> None:
-        """Write dead letters. What a text column can't keep in `why` is escaped."""
-        for letter in letters:
+        """Write dead letters, one for each record. What a text column can't keep in `why` is escaped."""
+        for letter in {(x.record.topic, x.record.partition, x.record.offset): x for x in letters}.values():
             row, record = self.dead_letters(), letter.record
             row.cluster, row.topic, row.partition = cluster, record.topic, record.partition
             row.offset, row.key, row.value = record.offset, record.key, record.value
