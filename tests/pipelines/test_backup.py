@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 import tarfile
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -244,3 +246,19 @@ def test_an_empty_home_can_be_backed_up_and_restored(tmp_path):
     settings = load_settings({"home": str(tmp_path / "home")}, env={})
     assert backup(settings, tmp_path / "b.tar.gz")["live"] == {}
     restore(elsewhere(settings, tmp_path), tmp_path / "b.tar.gz")
+
+
+def test_a_full_disk_leaves_no_half_backup(tmp_path):
+    settings = load_settings({"home": str(tmp_path / "home")}, env={})
+    fill(settings)
+    # The file-size limit of one child stands for the disk: a write beyond it fails as on a full one.
+    limited = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000)); "
+    limited += "sys.argv[1:1] = ['backup']; runpy.run_module('pipelines.cli', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", limited, str(tmp_path / "b.tar.gz")],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "TRILLIUM_HOME": str(settings.home)},
+    )
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == (8, 1), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
