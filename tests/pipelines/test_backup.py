@@ -252,10 +252,11 @@ def test_a_full_disk_leaves_no_half_backup(tmp_path):
     settings = load_settings({"home": str(tmp_path / "home")}, env={})
     fill(settings)
     # The file-size limit of one child stands for the disk: a write beyond it fails as on a full one.
+    # Without -B Python would leave cut .pyc files behind, which break every later start.
     limited = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000)); "
     limited += "sys.argv[1:1] = ['backup']; runpy.run_module('pipelines.cli', run_name='__main__')"
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", limited, str(tmp_path / "b.tar.gz")],
+        [sys.executable, "-B", "-W", "ignore", "-c", limited, str(tmp_path / "b.tar.gz")],
         capture_output=True,
         text=True,
         env={"PATH": "/usr/bin:/bin", "TRILLIUM_HOME": str(settings.home)},

@@ -272,7 +272,7 @@ except StorageFull as error:
 def test_a_full_disk_is_named_and_loses_nothing(store):
     put(store)
     done = subprocess.run(
-        [sys.executable, "-c", FULL, str(store.root)], check=False, capture_output=True, text=True
+        [sys.executable, "-B", "-c", FULL, str(store.root)], check=False, capture_output=True, text=True
     )
     assert done.returncode == StorageFull.exit_code, done.stderr
     assert "free some space" in done.stdout

@@ -150,7 +150,7 @@ with Database("sqlite:///{tmp_path}/limited.sqlite") as db:
     with db.read() as session:
         print(session.execute(text("SELECT x FROM t")).all())
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-B", "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[('kept',)]", done.stderr
 
 
