@@ -128,6 +128,11 @@ class ItemHandler:
             self._lease.release(session)
         self._send()
 
+    def stop(self) -> None:
+        """Give the lease back, so that another worker need not wait for its end."""
+        with self._app.db.write() as session:
+            self._lease.release(session)
+
     def _close(self, session: Session, until: datetime) -> None:
         for judged in close_windows(session, until, self._app.rules, model=self._app.model_name()):
             _LOG.info("alert", series=judged.series, change=str(judged.event and judged.event.change))

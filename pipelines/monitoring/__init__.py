@@ -1,0 +1,1 @@
+"""The steps of the sentiment flow: labelled rows, training and judging, feeding, working."""
