@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shared.finetuning.recipe import HeadRecipe
+from shared.finetuning.recipe import Head
 from shared.models.heads import HeadSpec
 
 
@@ -26,8 +26,10 @@ class HeadedModel(nn.Module):
         encoder: nn.Module,
         pooling: str,
         specs: list[HeadSpec],
-        recipes: Mapping[str, HeadRecipe],
+        recipes: Mapping[str, Head],
+        *,
         label_smoothing: float = 0.0,
+        contrast: float = 0.0,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -35,8 +37,9 @@ class HeadedModel(nn.Module):
         self.specs = {spec.name: spec for spec in specs}
         self.recipes = dict(recipes)
         self.label_smoothing = label_smoothing
-        width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
-        self.heads = nn.ModuleDict({s.name: nn.Linear(width, len(s.labels)) for s in specs if s.labels})
+        self.contrast = contrast
+        self.width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        self.heads = nn.ModuleDict({s.name: nn.Linear(self.width, len(s.labels)) for s in specs if s.labels})
 
     def vectors(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return unit vectors (rows, width) of token ids and mask, both (rows, tokens)."""
@@ -65,15 +68,15 @@ class HeadedModel(nn.Module):
     def _loss(self, name: str, vectors: Tensor, target: Mapping[str, Tensor]) -> Tensor:
         spec, recipe = self.specs[name], self.recipes[name]
         if spec.kind == "embed":
-            return contrastive_loss(vectors, target, recipe.temperature)
+            return contrastive_loss(vectors, target, recipe.scale)
         rows = vectors[target["rows"]]
         logits = self.heads[name](rows)
         if spec.kind == "multilabel":
             return functional.binary_cross_entropy_with_logits(logits, target["labels"])
         smoothing = self.label_smoothing
         loss = functional.cross_entropy(logits, target["labels"], label_smoothing=smoothing)
-        if recipe.contrast:
-            loss = loss + recipe.contrast * supervised_contrastive_loss(rows, target["labels"])
+        if self.contrast:
+            loss = loss + self.contrast * supervised_contrastive_loss(rows, target["labels"])
         return loss
 
 

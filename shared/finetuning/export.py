@@ -58,7 +58,7 @@ def export(
     card = ModelCard(
         base=base.name,
         fingerprint=_fingerprint(model, out, base, max_tokens),
-        dim=int(model.encoder.config.hidden_size),
+        dim=model.width,
         max_tokens=max_tokens,
         pooling=base.pooling,
         query_prefix=base.query_prefix,
@@ -84,7 +84,7 @@ def with_heads(out: Path, heads: list[HeadSpec]) -> None:
 
 
 def _write_weights(model: HeadedModel, base: Base, out: Path) -> None:
-    model.encoder.save_pretrained(out)
+    model.encoder.save_pretrained(out)  # type: ignore[operator]  # nn.Module hides the base's methods
     heads = {n: p.detach().contiguous() for n, p in model.heads.state_dict().items()}
     save_file(heads, out / HEADS)
     for name in (

@@ -14,9 +14,8 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, Trai
 
 from shared.errors import TrilliumError
 from shared.finetuning.backbone import HeadedModel
+from shared.finetuning.examples import Collator, Example
 from shared.finetuning.recipe import Recipe
-from shared.finetuning.rows import Collator, Example
-from shared.models.heads import HeadSpec
 
 Score = Callable[[], dict[str, float]]
 BEST = "best.safetensors"
@@ -32,6 +31,7 @@ class HeadsTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
     """Trainer with a rate of its own for the heads; no decay on biases and norms."""
 
     def __init__(self, *, head_rate: float, **options: Any) -> None:
+        self.optimizer: torch.optim.Optimizer | None = None
         super().__init__(**options)
         self._head_rate = head_rate
 
@@ -130,7 +130,6 @@ def fit(
     score: Score,
     work: Path,
     *,
-    precision: str,
     progress: bool,
 ) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
     """Tune `model` in place; returns (steps with their training loss, validation curve by epoch).
@@ -140,18 +139,18 @@ def fit(
     """
     options, work = recipe.train, work.absolute()
     work.mkdir(parents=True, exist_ok=True)
-    steps = max(1, math.ceil(len(train) / (options.batch * options.accumulation)))
+    steps = max(1, math.ceil(len(train) / (options.batch * options.accumulate)))
     arguments = TrainingArguments(
         output_dir=str(work),
-        num_train_epochs=options.epochs,
-        max_steps=options.max_steps or -1,
+        num_train_epochs=float(options.epochs),
         per_device_train_batch_size=options.batch,
-        gradient_accumulation_steps=options.accumulation,
+        gradient_accumulation_steps=options.accumulate,
         learning_rate=options.rate,
         lr_scheduler_type=options.schedule,
         warmup_steps=options.warmup,
         weight_decay=options.weight_decay,
-        bf16=precision == "bf16",
+        max_grad_norm=options.clip,
+        bf16=options.precision == "bf16",
         use_cpu=not torch.cuda.is_available(),
         seed=options.seed,
         save_strategy="epoch",
@@ -201,8 +200,3 @@ def tokenizing(tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> Callable[
         return {"input_ids": fed["input_ids"], "attention_mask": fed["attention_mask"]}
 
     return tokenize
-
-
-def collator_for(specs: Sequence[HeadSpec], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> Collator:
-    """Return the collator of these heads with this tokenizer."""
-    return Collator(specs, tokenizing(tokenizer, max_tokens))

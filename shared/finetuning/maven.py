@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.errors import Damaged, Unavailable
+from shared.finetuning.quiet import quiet
 
 TOLERANCE = 1e-5
 TEXTS = ("Where is my card?", "我的卡什么时候到？", "Profits fell sharply, the company said on Monday. " * 4)
@@ -94,8 +95,9 @@ def convert(graph: Path, tokenizer: Path, pooling: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     special = {f"{n}_token": f"[{n.upper()}]" for n in ("unk", "sep", "pad", "cls", "mask")}
     fast = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer), model_max_length=512, **special)
-    fast.save_pretrained(folder)
-    model.save_pretrained(folder)
+    with quiet():
+        fast.save_pretrained(folder)
+        model.save_pretrained(folder)
     (folder / "1_Pooling").mkdir(exist_ok=True)
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": pooling}))
     _compare(graph, model, fast)
@@ -120,7 +122,7 @@ def _compare(graph: Path, model: object, tokenizer: object) -> None:
     import torch
 
     session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
-    fed = tokenizer(list(TEXTS), padding=True, return_tensors="np")  # type: ignore[operator]
+    fed = tokenizer(list(TEXTS), padding=True, return_token_type_ids=True, return_tensors="np")  # type: ignore[operator]
     wanted = {value.name for value in session.get_inputs()}
     ids = {name: np.asarray(fed[name], dtype=np.int64) for name in wanted}
     expected = session.run(None, ids)[0]

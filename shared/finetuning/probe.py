@@ -11,11 +11,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from shared.finetuning.backbone import HeadedModel
-from shared.finetuning.rows import Example
+from shared.finetuning.examples import Example
 from shared.models.batching import batches
 from shared.models.heads import FloatArray, HeadSpec
-
-INVERSE_PENALTY = 30.0  # C of the logistic regression, measured good on unit vectors of small encoders
 
 
 def encode(
@@ -34,40 +32,42 @@ def encode(
     return np.stack([found[text] for text in texts]) if texts else np.zeros((0, 1), np.float32)
 
 
-def fit_heads(model: HeadedModel, vectors: FloatArray, examples: Sequence[Example], *, seed: int = 0) -> None:
+def fit_heads(
+    model: HeadedModel, vectors: FloatArray, examples: Sequence[Example], *, c: float = 30.0, seed: int = 0
+) -> None:
     """Set every head with labels to a logistic regression (one per label for multilabel) on `vectors`."""
     for name, spec in model.specs.items():
         rows = [i for i, example in enumerate(examples) if name in example.targets]
         if spec.labels and rows:
             targets = np.asarray([examples[i].targets[name] for i in rows])
-            weight, bias = _fitted(spec, vectors[rows], targets, seed)
+            weight, bias = _fitted(spec, vectors[rows], targets, c, seed)
             with torch.no_grad():
                 model.heads[name].weight.copy_(torch.from_numpy(weight))  # type: ignore[operator]
                 model.heads[name].bias.copy_(torch.from_numpy(bias))  # type: ignore[operator]
 
 
 def _fitted(
-    spec: HeadSpec, vectors: FloatArray, targets: FloatArray, seed: int
+    spec: HeadSpec, vectors: FloatArray, targets: FloatArray, c: float, seed: int
 ) -> tuple[FloatArray, FloatArray]:
     if spec.kind == "multilabel":
-        pairs = [_binary(vectors, targets[:, label], seed) for label in range(len(spec.labels))]
+        pairs = [_binary(vectors, targets[:, label], c, seed) for label in range(len(spec.labels))]
         return np.stack([w for w, _ in pairs]).astype(np.float32), np.array([b for _, b in pairs], np.float32)
     seen = np.unique(targets)
     if len(spec.labels) == 2:
-        weight, bias = _binary(vectors, targets, seed)
+        weight, bias = _binary(vectors, targets, c, seed)
         return np.stack([-weight / 2, weight / 2]).astype(np.float32), np.array(
             [-bias / 2, bias / 2], np.float32
         )
-    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=500, random_state=seed).fit(vectors, targets)
+    model = LogisticRegression(C=c, max_iter=500, random_state=seed).fit(vectors, targets)
     weights = np.zeros((len(spec.labels), vectors.shape[1]), np.float32)
     biases = np.full(len(spec.labels), -10.0, np.float32)
     weights[seen], biases[seen] = model.coef_, model.intercept_
     return weights, biases
 
 
-def _binary(vectors: FloatArray, targets: FloatArray, seed: int) -> tuple[FloatArray, float]:
+def _binary(vectors: FloatArray, targets: FloatArray, c: float, seed: int) -> tuple[FloatArray, float]:
     share = float(np.mean(targets))
     if share in (0.0, 1.0):  # no row, or every row: the share itself, away from infinity
         return np.zeros(vectors.shape[1], np.float32), 6.0 if share else -6.0
-    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=500, random_state=seed).fit(vectors, targets)
+    model = LogisticRegression(C=c, max_iter=500, random_state=seed).fit(vectors, targets)
     return model.coef_[0].astype(np.float32), float(model.intercept_[0])

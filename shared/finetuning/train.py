@@ -1,5 +1,6 @@
 """Fine-tune a recipe into a model folder, or export a base as it is."""
 
+import inspect
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase, set_seed
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase, set_seed
 from transformers.utils import logging as hf_logging
 
 from shared.errors import BadInput
@@ -17,9 +18,10 @@ from shared.evaluation import classification
 from shared.finetuning import bases, calibrate, export, loop, probe
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.bases import Base
+from shared.finetuning.examples import Collator, Example, examples, head_specs
 from shared.finetuning.hardware import best_precision
 from shared.finetuning.recipe import Recipe
-from shared.finetuning.rows import Example, Rows, examples, head_specs
+from shared.finetuning.rows import Rows
 from shared.models import selftest
 from shared.models.heads import HeadSpec
 from shared.models.text_model import TextModel
@@ -59,10 +61,10 @@ def finetune(
     """
     started = time.monotonic()
     base = bases.resolve(recipe.base, home=home, fetch=True)
-    recipe = _resolved(recipe, base)
-    set_seed(recipe.train.seed)
     specs = head_specs(recipe, data)
-    train, valid = (examples(recipe, specs, data, side) for side in ("train", "valid"))
+    train, valid = examples(recipe, specs, data, "train"), examples(recipe, specs, data, "valid")
+    recipe = _resolved(recipe, base, len(train))
+    set_seed(recipe.train.seed)
     if not train:
         raise BadInput("no training row has a text and a target; look at the column names of the recipe")
     model, tokenizer, max_tokens = load(base, recipe, specs)
@@ -83,12 +85,10 @@ def finetune(
 def export_frozen(base: str, out: Path, *, home: Path) -> None:
     """Write base `base` as a model folder with an embed head only; fetches it when it is not here."""
     found = bases.resolve(base, home=home, fetch=True)
-    recipe = Recipe.model_validate(
-        {"base": base, "data": {"none": {}}, "heads": {"embed": {"kind": "embed", "data": "none"}}}
-    )
+    recipe = _resolved(Recipe.parse({"base": base, "heads": {"embed": {"kind": "embed"}}}), found, 0)
     model, tokenizer, max_tokens = load(found, recipe, [HeadSpec(name="embed", kind="embed")])
     export.export(model, tokenizer, found, out, max_tokens=max_tokens)
-    _write(out / "recipe.json", _resolved(recipe, found).model_dump(mode="json"))
+    _write(out / "recipe.json", recipe.model_dump(mode="json"))
 
 
 def load(
@@ -103,33 +103,34 @@ def load(
         options["add_pooling_layer"] = False
     encoder = AutoModel.from_pretrained(base.path, **options)
     tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
-    longest = int(getattr(encoder.config, "max_position_embeddings", LONGEST))
-    if encoder.config.model_type in ("roberta", "xlm-roberta", "camembert"):
-        longest -= 2  # its positions start behind the padding's
-    max_tokens = min(recipe.train.max_tokens or LONGEST, longest)
-    smoothing = recipe.train.label_smoothing
-    return HeadedModel(encoder, base.pooling, specs, recipe.heads, smoothing), tokenizer, max_tokens
+    model = HeadedModel(
+        encoder,
+        base.pooling,
+        specs,
+        recipe.heads,
+        label_smoothing=recipe.train.label_smoothing,
+        contrast=recipe.train.contrast,
+    )
+    return model, tokenizer, recipe.train.max_tokens or longest(base)
+
+
+def longest(base: Base) -> int:
+    """Return how many tokens the base can read, special ones included, at most 512."""
+    config = AutoConfig.from_pretrained(base.path, local_files_only=True)
+    # RoBERTa's positions start behind the padding's.
+    spare = 2 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
+    return min(LONGEST, int(getattr(config, "max_position_embeddings", LONGEST)) - spare)
 
 
 def _arguments(base: Base) -> Sequence[str]:
-    import inspect
-
-    from transformers import AutoConfig
-
     config = AutoConfig.from_pretrained(base.path, local_files_only=True)
     model = AutoModel._model_mapping[type(config)]
     return list(inspect.signature(model.__init__).parameters)
 
 
-def _resolved(recipe: Recipe, base: Base) -> Recipe:
-    wanted = recipe.train.precision
-    return recipe.model_copy(
-        update={
-            "resolved": {
-                "precision": best_precision() if wanted == "auto" else wanted,
-                "base_sha256": base.sha256,
-            }
-        }
+def _resolved(recipe: Recipe, base: Base, rows: int) -> Recipe:
+    return recipe.resolved(
+        rows=rows, precision=best_precision(), base_sha256=base.sha256, max_tokens=longest(base)
     )
 
 
@@ -150,16 +151,16 @@ def _tune(
         )
     if recipe.method.kind == "frozen":
         return {"losses": [], "epochs": []}
-    collator = loop.collator_for(list(model.specs.values()), tokenizer, max_tokens)
+    collator = Collator(list(model.specs.values()), tokenize)
     losses, epochs = loop.fit(
         model, recipe, train, collator, lambda: _validation(model, collator, valid or train, recipe), work,
-        precision=recipe.resolved["precision"], progress=progress,
+        progress=progress,
     )  # fmt: skip
     return {"losses": losses, "epochs": epochs}
 
 
 def _validation(
-    model: HeadedModel, collator: loop.Collator, rows: list[Example], recipe: Recipe
+    model: HeadedModel, collator: Collator, rows: list[Example], recipe: Recipe
 ) -> dict[str, float]:
     """Return the mean loss over `rows` and, by head, the share of right answers."""
     training = model.training
