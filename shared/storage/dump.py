@@ -14,7 +14,7 @@ from sqlalchemy import inspect, text
 
 from shared.errors import Damaged, StorageFull, Unavailable
 from shared.storage.engine import Database
-from shared.storage.failures import explained
+from shared.storage.failures import SQLITE_FULL, explained
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
@@ -24,7 +24,7 @@ def copy_sqlite(source: Path, target: Path) -> None:
             old.backup(new)
             new.execute("PRAGMA journal_mode=DELETE")
         except sqlite3.Error as error:
-            if error.sqlite_errorname in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):
+            if error.sqlite_errorname.startswith(SQLITE_FULL):
                 raise StorageFull(f"no room left to write {target}; free some space") from error
             raise Damaged(f"the database {source} can't be copied: {error}") from error
     check_sqlite(target)

@@ -18,13 +18,13 @@ _UNREACHABLE = (
 _UNWRITABLE = "the database at {where} can't be opened: {why}. Check that its folder is there and writable"
 
 # A write over a quota or a file-size limit is an I/O error to SQLite, not SQLITE_FULL (os_unix.c, unixWrite).
-_SQLITE_FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_FSYNC")
+SQLITE_FULL = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_FSYNC")
 _POSTGRES_FULL = ("53100", "54000")
 _POSTGRES_BUSY = ("40001", "40P01", "55P03", "57014", "53300")
 
 
 def _sqlite(code: str, why: str, where: str) -> TrilliumError | None:
-    if code.startswith(_SQLITE_FULL):
+    if code.startswith(SQLITE_FULL):
         return StorageFull(_FULL.format(where=where))
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return Unavailable(_BUSY.format(where=where), retry_after=1)

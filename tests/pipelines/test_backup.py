@@ -20,7 +20,7 @@ from shared.errors import Conflict, Damaged, NotFound, Unauthenticated, Unavaila
 from shared.settings import load_settings
 from shared.storage.documents import DocumentLedger, NewDocument
 from shared.storage.engine import database_for
-from shared.storage.migrate import migrate, open_checked
+from shared.storage.migrate import migrate, open_checked, targets
 from shared.web.accounts import Accounts
 from shared.web.accounts import Base as AccountsBase
 
@@ -89,7 +89,7 @@ def state(settings):
 def empty_database(settings):
     if settings.database.url:
         with database_for(settings, "accounts") as db, db.write() as session:
-            for name in (APP, "accounts"):
+            for name in targets():
                 session.connection().exec_driver_sql(f'DROP SCHEMA "{name}" CASCADE')
 
 
@@ -253,7 +253,7 @@ def test_a_full_disk_leaves_no_half_backup(tmp_path):
     fill(settings)
     # The file-size limit of one child stands for the disk: a write beyond it fails as on a full one.
     # Without -B Python would leave cut .pyc files behind, which break every later start.
-    limited = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000)); "
+    limited = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)); "
     limited += "sys.argv[1:1] = ['backup']; runpy.run_module('pipelines.cli', run_name='__main__')"
     done = subprocess.run(
         [sys.executable, "-B", "-W", "ignore", "-c", limited, str(tmp_path / "b.tar.gz")],
