@@ -149,9 +149,13 @@ def lines(rows: pd.DataFrame, *, x: str, y: str, series: str, height: int, names
     """Return one line a series over `x`, at most six series; `names` title the axes."""
     return (
         alt.Chart(rows, height=height)
-        .mark_line(strokeWidth=1.8, point=alt.OverlayMarkDef(size=22, filled=True))
+        .mark_line(strokeWidth=1.8, point=alt.OverlayMarkDef(size=14, filled=True))
         .encode(
-            x=alt.X(f"{x}:Q", title=names[0], axis=alt.Axis(grid=False, tickMinStep=1)),
+            x=alt.X(
+                f"{x}:Q",
+                title=names[0],
+                axis=alt.Axis(grid=False, tickMinStep=1, tickCount=8, labelOverlap=True),
+            ),
             y=alt.Y(f"{y}:Q", title=names[1], axis=alt.Axis(tickCount=4), scale=alt.Scale(zero=False)),
             color=alt.Color(f"{series}:N", legend=alt.Legend(title=None, orient="top")),
             tooltip=[f"{series}:N", f"{x}:Q", alt.Tooltip(f"{y}:Q", format=".4f")],

@@ -21,6 +21,7 @@ WAYS = ("user", "item", "text")
 SIZES = (10, 20, 50)
 SUGGESTED = 100  # users and items offered in the box; any other can be typed
 PARTS = 7
+JUDGED = 20  # items at the top that the list's quality is taken from
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ def ask(way: str, query: str, size: int) -> Asked:
     began = perf_counter()
     slate = api.recommendations(**{way: query}, k=size, explain=True)
     seconds = perf_counter() - began
-    details = {item.item_id: found for item in slate.items if (found := _detail(api, who, item.item_id))}
+    details = {
+        item.item_id: found for item in slate.items[:JUDGED] if (found := _detail(api, who, item.item_id))
+    }
     seen: frozenset[str] = frozenset()
     if way == "user":
         with suppress(NotFound):  # an unknown user has no history
@@ -197,7 +200,7 @@ def _why_pane(asked: Asked | None, picked: str | None) -> None:
             show(heading(T("studio.why")))
             states.empty("item")
             return
-        detail = asked.details.get(item.item_id)
+        detail = asked.details.get(item.item_id) or _detail(client(), connect.person().name, item.item_id)
         known = [", ".join(detail.tags[:4])] if detail and detail.tags else []
         facts = tag("div", safe(" · ".join([*known, T("studio.item_id", id=item.item_id)])), "tr-sub")
         show(heading(item.title or item.item_id), facts)
@@ -227,15 +230,15 @@ def variety(tags: list[frozenset[str]]) -> float | None:
 
 def _quality_pane(asked: Asked | None) -> None:
     with st.container(border=True, key="card-quality", gap="xsmall"):
-        size = len(asked.slate.items) if asked else 0
-        show(heading(T("studio.quality"), T("studio.of", n=size) if size else ""))
-        if asked is None or not size:
+        top = asked.slate.items[:JUDGED] if asked else []
+        show(heading(T("studio.quality"), T("studio.of", n=len(top)) if top else ""))
+        if asked is None or not top:
             show(tag("div", safe(T("studio.quality_none")), "tr-sub"))
             return
         spread = variety([frozenset(d.tags) for d in asked.details.values()])
-        repeats = sum(item.item_id in asked.seen for item in asked.slate.items)
+        repeats = sum(item.item_id in asked.seen for item in top)
         fresh = sum(detail.events == 0 for detail in asked.details.values())
-        sources = len({item.source for item in asked.slate.items})
+        sources = len({item.source for item in top})
         show(
             metrics(
                 [

@@ -54,8 +54,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """One look at the desk. `now` is the watermark: during a replay it lies in the past."""
+    """One look at the desk, taken at `at`. `now` is the watermark: during a replay it lies in the past."""
 
+    at: datetime
     now: datetime
     replay: bool
     hours: int
@@ -110,7 +111,7 @@ def fetch(api: SentimentClient, hours: int, wall: datetime | None = None) -> Boa
         api.alerts().alerts, key=lambda a: (a.state == "resolved", RANK[a.severity], -a.opened.timestamp())
     )
     items = api.items(limit=HEADLINES).items
-    return Board(now, wall - now > LIVE_WITHIN, hours, alerts, _worst_first(rows), health, items)
+    return Board(wall, now, wall - now > LIVE_WITHIN, hours, alerts, _worst_first(rows), health, items)
 
 
 def _busiest(topics: Sequence[Topic]) -> list[str]:

@@ -42,7 +42,9 @@ def command(
     if app is not None:
         settings.app(app)  # an unknown name is refused before anything starts
     listener = listen(settings.dashboard.host, settings.dashboard.port)
-    address = settings.dashboard.host if ":" not in settings.dashboard.host else f"[{settings.dashboard.host}]"
+    address = (
+        settings.dashboard.host if ":" not in settings.dashboard.host else f"[{settings.dashboard.host}]"
+    )
     # By name: nothing of the command line imports the pages, which bring Streamlit with them.
     server = importlib.import_module("dashboards.server")
     application = server.create(settings, only=app)

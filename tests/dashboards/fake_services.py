@@ -393,7 +393,7 @@ def recommender(app: FastAPI) -> None:
         ["Drama", "Sea"],
         ["Documentary"],
     ]
-    sources = ["item-knn", "ease", "text", "popular"]
+    sources = ["behaviour", "text", "new", "popular"]
     reasons = [
         ("similar_to", "Similar to Nine Winters, which this user bought"),
         ("text_match", "Its text shares slow, sea and family with the query"),
@@ -419,11 +419,10 @@ def recommender(app: FastAPI) -> None:
         for rank, n in enumerate(order[:k], 1):
             kind, why = reasons[n % 4]
             parts = {
-                "collaborative": 0.5 / rank**0.4,
+                "behaviour": 0.5 / rank**0.4,
                 "text": 0.25 / rank**0.3,
-                "popularity": 0.08,
-                "recency": 0.04,
-                "diversity": -0.03 * (n % 3),
+                "popular": 0.08,
+                "repeat": -0.06 * (n % 3),
             }
             rows.append(
                 {

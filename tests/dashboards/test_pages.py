@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import streamlit as st
 from fake_services import IMAGE, NOW, SCRIPT
 from streamlit.testing.v1 import AppTest
 
@@ -27,6 +28,7 @@ Show = Callable[..., AppTest]
 def show(settings: Settings, fakes: dict[str, Any]) -> Show:
     def run(page: str, person: str = "robin") -> AppTest:
         script = f"from {PAGES[page]} import page\npage()\n"
+        st.cache_data.clear()  # one test's answers are not the next one's
         at = AppTest.from_string(script, default_timeout=30)
         at.session_state["token"] = f"token-of-{person}"
         at.run()
@@ -100,6 +102,7 @@ def test_the_desk_shows_alerts_topics_feeds_and_headlines(show: Show) -> None:
 def test_the_desk_keeps_what_it_had_when_the_service_is_gone(show: Show, fakes: dict[str, Any]) -> None:
     at = show("live")
     fakes["sentiment"].state.fail = ("/v1/health", 503)
+    st.cache_data.clear()
     at.run()
     assert "The service can&#x27;t be reached. Shown is what was there at" in html_of(at)
     assert "Credit risk: negative surge" in html_of(at)
