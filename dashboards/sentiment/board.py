@@ -105,7 +105,7 @@ def fetch(api: SentimentClient, hours: int, wall: datetime | None = None) -> Boa
     now = health.now or wall
     names = _busiest(api.topics().topics)
     start = now - timedelta(hours=hours)
-    window = width_of(hours, api.series(EVERYTHING, start=now, end=now).step)
+    window = width_of(hours, api.series(EVERYTHING, start=now - timedelta(hours=1), end=now).step)
     rows = [_row(api, name, window, start, now) for name in names]
     alerts = sorted(
         api.alerts().alerts, key=lambda a: (a.state == "resolved", RANK[a.severity], -a.opened.timestamp())

@@ -116,6 +116,8 @@ def _clock(board: Board) -> str:
 
 
 def _alerts(board: Board) -> None:
+    if not board.alerts and not any(row.now is not None for row in board.rows):
+        return  # nothing is judged yet: to call that calm would be a claim
     if not board.alerts:
         calm = badge(T("live.calm"), "green", "✓") + tag("span", safe(T("live.calm_why")), "tr-sub")
         with st.container(border=True, key="card-calm"):

@@ -312,6 +312,8 @@ def sentiment(app: FastAPI) -> None:
     async def series(request: Request, window: int = 60) -> Any:
         asked = request.query_params
         start, end = (datetime.fromisoformat(asked[name]) for name in ("from", "to"))
+        if start >= end:
+            raise Fail(422, "Bad input", "from lies behind to; give an earlier from")
         state = "learning" if asked["series"] == "management" else "ready"
         return {
             "series": asked["series"],
