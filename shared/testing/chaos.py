@@ -19,6 +19,7 @@ from sqlalchemy import func, select
 
 from shared.stream.cluster import describe
 from shared.stream.publisher import Publisher
+from shared.stream.records import Partition
 from shared.stream.topics import end_offsets, ensure_topics
 from shared.testing.counting import TABLES, Counted, Total, create
 
@@ -80,7 +81,7 @@ class World:
 
     def kill_in_batch(self, worker: subprocess.Popen[str]) -> None:
         """Kill `worker` with SIGKILL while it prepares a batch that it has read."""
-        self.wait_for_batches(worker.pid)
+        self.wait_for_batches(worker)
         worker.kill()
         self.killed(worker)
 
@@ -98,10 +99,32 @@ class World:
         self.fenced += counters["fenced"]
         return counters
 
-    def wait_for_batches(self, pid: int, more: int = 2) -> None:
-        """Return when worker `pid` has begun `more` further batches."""
-        before = self._begun()[pid]
-        self.until(lambda: self._begun()[pid] >= before + more, f"{more} more batches of {pid}")
+    def wait_for_batches(self, worker: subprocess.Popen[str], more: int = 2) -> None:
+        """Return when `worker` has begun `more` further batches; it must not end before."""
+        before = self._begun()[worker.pid]
+
+        def begun() -> bool:
+            ended = worker.poll()
+            enough = self._begun()[worker.pid] >= before + more
+            assert enough or ended is None, f"the worker ended with {ended} before it was harmed"
+            return enough
+
+        self.until(begun, f"{more} more batches of a worker")
+
+    def wait_until_written(self, worker: subprocess.Popen[str]) -> None:
+        """Return when others have written all that `worker` has read."""
+        read: dict[int, int] = {}
+        for line in self._lines():
+            if line[0] == str(worker.pid) and len(line) == 3:
+                read[int(line[1])] = max(read.get(int(line[1]), 0), int(line[2]))
+        cluster = describe(self.bootstrap).id
+
+        def written() -> bool:
+            with self._db.read() as session:
+                nexts = TABLES.positions(session, cluster, [self.topic])
+            return all(nexts.get(Partition(self.topic, p), 0) > offset for p, offset in read.items())
+
+        self.until(written, "the others to write what a frozen worker holds")
 
     def until(self, true: Callable[[], bool], what: str) -> None:
         """Poll until `true()`; fails with `what` when it takes too long."""
@@ -161,10 +184,10 @@ def rebalanced(world: World, rounds: int, pace_s: float = 0.1) -> Seen:
     """One worker, then two, then one again: in turn by a clean stop and by SIGKILL in a batch."""
     first = world.worker("--pace", str(pace_s))
     for number in range(rounds):
-        world.wait_for_batches(first.pid)
+        world.wait_for_batches(first)
         second = world.worker("--pace", str(pace_s))
-        world.wait_for_batches(second.pid)
-        world.wait_for_batches(first.pid)
+        world.wait_for_batches(second)
+        world.wait_for_batches(first)
         if number % 2:
             first.send_signal(signal.SIGTERM)
             world.finish(first)
@@ -179,12 +202,14 @@ def frozen(world: World, times: int, pace_s: float = 0.3) -> Seen:
     """Workers sleep through their session's end with a batch in hand, while another does the work."""
     for _ in range(times):
         zombie = world.worker("--pace", str(pace_s))
-        world.wait_for_batches(zombie.pid)
+        world.wait_for_batches(zombie)
         os.kill(zombie.pid, signal.SIGSTOP)
-        before = world.total()
         living = world.worker()
-        world.until(lambda before=before: world.total() > before, "the living worker")  # type: ignore[misc]
+        world.wait_until_written(zombie)
+        living.send_signal(signal.SIGTERM)
         world.finish(living)
         os.kill(zombie.pid, signal.SIGCONT)
+        zombie.send_signal(signal.SIGTERM)  # it ends after the batch that it holds
         world.finish(zombie)
+    world.finish(world.worker())
     return world.check()
