@@ -29,7 +29,7 @@ def train(
     from shared.settings import load_settings
 
     rule = Like.parse(like) if like else None
-    read = Recipe.read(recipe or default_recipe()).with_changes(base=base, seed=seed)
+    read = Recipe.read(recipe or default_recipe()).with_(base=base, seed=seed)
     place = workplace(load_settings(), "recommender")
     emit(run(place, Inputs(items, events, rule, read), promote=not no_promote), json)
 

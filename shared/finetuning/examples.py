@@ -4,23 +4,27 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from shared.errors import BadInput
 from shared.finetuning.recipe import Head, Recipe
 from shared.finetuning.rows import Rows
-from shared.models.heads import HeadSpec
+from shared.models.heads import FloatArray, HeadSpec
 
 Row = Mapping[str, Any]
+KEPT = "kept"  # among a batch's targets: how near the vectors stay to the base's
 Side = Literal["train", "valid"]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One training row: its text, and what each head that has a target here needs."""
+    """One training row: its text, what each head that has a target here needs, and, where the embed head
+    keeps near the base, the base's vector (dim,) of the text."""
 
     text: str
     targets: dict[str, Any]
+    kept: FloatArray | None = None
 
 
 def labels_of(value: Any) -> list[str]:
@@ -77,7 +81,7 @@ def examples(
         for row in getattr(rows, side):
             by_text: dict[str, dict[str, Any]] = {}
             for spec in heads:
-                target = _target(spec, recipe, row)
+                target = _target(spec, recipe, row, side)
                 text = str(row.get(_column(spec, recipe)) or "")
                 if target is not None and text.strip():
                     by_text.setdefault(text, {})[spec.name] = target
@@ -91,17 +95,25 @@ def _column(spec: HeadSpec, recipe: Recipe) -> str:
     return head.anchor if spec.kind == "embed" else (source.text if source else "text")
 
 
-def _target(spec: HeadSpec, recipe: Recipe, row: Row) -> Any:
+def _target(spec: HeadSpec, recipe: Recipe, row: Row, side: Side) -> Any:
     head = recipe.heads[spec.name]
     if spec.kind == "embed":
         positive = str(row.get(head.positive) or "")
-        return (positive, str(row.get(head.negative) or "")) if positive.strip() else None
+        group = str(row.get(head.label) or "") or positive
+        return (positive, str(row.get(head.negative) or ""), group) if positive.strip() else None
     if row.get(head.label) is None:
         return None
     given = _row_labels(spec.name, head, recipe, row)
+    unknown = [label for label in given if label not in spec.labels]
+    if unknown and (head.labels or side == "train"):
+        at = f" (line {row['_line']})" if "_line" in row else ""
+        raise BadInput(
+            f"label {unknown[0]!r}{at} is not one of {', '.join(spec.labels)}; "
+            "map it in [labels] of the recipe or drop the row"
+        )
     if spec.kind == "multilabel":
         return [float(label in given) for label in spec.labels]
-    return spec.labels.index(given[0]) if given and given[0] in spec.labels else None
+    return spec.labels.index(given[0]) if given and not unknown else None
 
 
 Tokenize = Callable[[Sequence[str]], dict[str, torch.Tensor]]
@@ -115,7 +127,10 @@ class Collator:
         self._tokenize = tokenize
 
     def __call__(self, batch: Sequence[Example]) -> dict[str, Any]:
-        """Return `{input_ids, attention_mask, targets}`; the rows' own texts come first, in order."""
+        """Return `{input_ids, attention_mask, targets, labels}`; the rows' own texts come first, in order.
+
+        `labels` is a 1 for each row: the Trainer counts the rows of a step by it.
+        """
         texts = [example.text for example in batch]
         targets: dict[str, dict[str, torch.Tensor]] = {}
         for spec in self._specs:
@@ -130,19 +145,24 @@ class Collator:
                     values, dtype=torch.float32 if spec.kind == "multilabel" else torch.long
                 )
                 targets[spec.name] = {"rows": torch.tensor(rows), "labels": labels}
-        return {**self._tokenize(texts), "targets": targets}
+        kept = [i for i, example in enumerate(batch) if example.kept is not None]
+        if kept:
+            vectors = torch.from_numpy(np.stack([batch[i].kept for i in kept]))  # type: ignore[misc]
+            targets[KEPT] = {"rows": torch.tensor(kept), "kept": vectors}
+        ones = torch.ones(len(batch), dtype=torch.long)
+        return {**self._tokenize(texts), "targets": targets, "labels": ones}
 
 
-def _pairs(rows: list[int], values: list[tuple[str, str]], texts: list[str]) -> dict[str, torch.Tensor]:
-    # A group is a distinct text: two anchors with the same positive are no negatives of each other.
+def _pairs(rows: list[int], values: list[tuple[str, str, str]], texts: list[str]) -> dict[str, torch.Tensor]:
+    # Anchors of one group (the same label, else the same positive) are no negatives of each other.
     groups: dict[str, int] = {}
-    anchor_groups = [groups.setdefault(positive, len(groups)) for positive, _ in values]
+    anchor_groups = [groups.setdefault(group, len(groups)) for _, _, group in values]
     candidate_groups = list(anchor_groups)
     candidates = []
-    for positive, _ in values:
+    for positive, _, _ in values:
         candidates.append(len(texts))
         texts.append(positive)
-    for _, negative in values:
+    for _, negative, _ in values:
         if negative.strip():
             candidates.append(len(texts))
             texts.append(negative)

@@ -1,0 +1,1 @@
+"""The steps of the support flow: documents, tickets, training, limits, publishing."""

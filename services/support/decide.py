@@ -1,0 +1,60 @@
+"""One place decides what happens with a question: answer, offer choices, or hand over."""
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from services.support.answer import SentenceVectors, extract, grounded
+from services.support.domain import Draft, Guess, Passage, Query
+from services.support.intents import Intents
+
+UNSURE = 0.45  # below this probability the likeliest intent alone is not enough
+CLOSE = 0.6  # the second intent is a real alternative from this share of the first on
+
+NO_DOCUMENTS = "no documents are indexed yet"
+UNKNOWN = "nothing in the documents answers this"
+_SORRY = "I don't know the answer to this. I am handing you over to a person."
+
+
+class Limits(BaseModel):
+    """`passage`: the least cosine of a passage that may answer; `how` says where it came from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    passage: float
+    how: str = ""
+
+
+def decide(
+    query: Query, passages: Sequence[Passage], intents: Intents, limits: Limits, vectors: SentenceVectors
+) -> Draft:
+    """Return what to say.
+
+    In this order: passages that are near enough give quotes; where two intents are near each other and
+    no passage is near, the customer chooses; a recognised intent with an agreed reply gives that; all
+    else is a hand-over. Without any document every question is handed over.
+    """
+    if not passages:
+        return handoff(NO_DOCUMENTS)
+    near = [passage for passage in passages if passage.score >= limits.passage]
+    quotes = extract(query, near, vectors) if near else []
+    if quotes:
+        return grounded(quotes)
+    if not intents.recognises(query):
+        return handoff(UNKNOWN)
+    choices = _choices(query)
+    if choices:
+        return Draft("choices", "Which of these do you mean?", choices=choices)
+    reply = intents.card.replies.get(query.guesses[0].intent)
+    return Draft("answer", reply) if reply else handoff(UNKNOWN)
+
+
+def handoff(reason: str) -> Draft:
+    """Return the hand-over with what the customer reads."""
+    return Draft("handoff", _SORRY, reason=reason)
+
+
+def _choices(query: Query) -> tuple[Guess, ...]:
+    first, *rest = query.guesses
+    close = [guess for guess in rest if guess.probability >= CLOSE * first.probability]
+    return (first, *close[:2]) if first.probability < UNSURE and close else ()

@@ -1,0 +1,1 @@
+"""Append-only: a revision is never edited after it landed."""
