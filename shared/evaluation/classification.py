@@ -88,3 +88,24 @@ def bootstrap(
     values = [metric(real[pick], said[pick]) for pick in picks]  # type: ignore[arg-type]
     low, high = np.percentile(values, [2.5, 97.5])
     return metric(truth, predicted), float(low), float(high)
+
+
+def paired_difference(
+    metric: Callable[[Sequence[str], Sequence[str]], float],
+    truth: Sequence[str],
+    one: Sequence[str],
+    other: Sequence[str],
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> Interval:
+    """Return (value, low, high) of metric(one) - metric(other): a 95 % interval over resampled rows.
+
+    Both are resampled with the same rows, so what is hard for both does not widen the interval.
+    """
+    real, a, b = np.asarray(truth), np.asarray(one), np.asarray(other)
+    rng = np.random.default_rng(seed)
+    picks = (rng.integers(0, len(real), len(real)) for _ in range(draws))
+    values = [metric(real[p], a[p]) - metric(real[p], b[p]) for p in picks]  # type: ignore[arg-type]
+    low, high = np.percentile(values, [2.5, 97.5])
+    return metric(truth, one) - metric(truth, other), float(low), float(high)

@@ -7,19 +7,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from shared.finetuning.examples import KEPT
 from shared.finetuning.recipe import Head
 from shared.models.heads import HeadSpec
 
 
 class HeadedModel(nn.Module):
-    """Encoder -> pooled unit vector -> heads. `forward` of a training batch returns `{"loss", …}`.
+    """Encoder -> pooled unit vector -> heads. `forward` of a training batch returns `{"loss"}`.
 
     Heads read the unit vector, so that what a head learns and what an index compares is one thing.
     """
 
-    # Our losses are means over a micro-batch, so the Trainer must divide by the accumulation steps.
-    # Without this it would pass num_items_in_batch and skip that (huggingface/transformers 47688).
-    accepts_loss_kwargs = False
+    # The Trainer then passes the rows of the whole step, over all its micro-batches and processes, and
+    # leaves the scaling to us. A head that drops that number gets a gradient too large by the number of
+    # micro-batches (huggingface/transformers 47688).
+    accepts_loss_kwargs = True
 
     def __init__(
         self,
@@ -56,32 +58,47 @@ class HeadedModel(nn.Module):
         return {n: self.heads[n](vectors) if s.labels else vectors for n, s in self.specs.items()}
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, targets: Mapping[str, Mapping[str, Tensor]]
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        targets: Mapping[str, Mapping[str, Tensor]],
+        labels: Tensor,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> dict[str, Any]:
-        """Return the weighted sum of the heads' losses; a head without rows in the batch adds nothing."""
+        """Return the sum of all rows' losses over the rows of the step; a row without a head adds none.
+
+        `labels` has one 1 per row: it is what the Trainer counts. Contrastive negatives come from the
+        micro-batch; their sum over anchors is scaled like the others.
+        """
         vectors = self.vectors(input_ids, attention_mask)
         loss = vectors.sum() * 0.0
         for name, target in targets.items():
-            loss = loss + self.recipes[name].weight * self._loss(name, vectors, target)
-        return {"loss": loss}
+            loss = loss + (self._kept(vectors, target) if name == KEPT else self._loss(name, vectors, target))
+        return {"loss": loss / (len(labels) if num_items_in_batch is None else num_items_in_batch)}
+
+    def _kept(self, vectors: Tensor, target: Mapping[str, Tensor]) -> Tensor:
+        # 1 - cosine: both sides are unit length.
+        keep = max(recipe.keep for recipe in self.recipes.values())
+        return keep * (1 - (vectors[target["rows"]] * target["kept"]).sum(-1)).sum()
 
     def _loss(self, name: str, vectors: Tensor, target: Mapping[str, Tensor]) -> Tensor:
         spec, recipe = self.specs[name], self.recipes[name]
         if spec.kind == "embed":
-            return contrastive_loss(vectors, target, recipe.scale)
-        rows = vectors[target["rows"]]
+            return recipe.weight * contrastive_loss(vectors, target, recipe.scale)
+        rows, labels = vectors[target["rows"]], target["labels"]
         logits = self.heads[name](rows)
         if spec.kind == "multilabel":
-            return functional.binary_cross_entropy_with_logits(logits, target["labels"])
+            loss = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+            return recipe.weight * loss.mean(1).sum()
         smoothing = self.label_smoothing
-        loss = functional.cross_entropy(logits, target["labels"], label_smoothing=smoothing)
+        loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum")
         if self.contrast:
-            loss = loss + self.contrast * supervised_contrastive_loss(rows, target["labels"])
-        return loss
+            loss = loss + self.contrast * supervised_contrastive_loss(rows, labels)
+        return recipe.weight * loss
 
 
 def contrastive_loss(vectors: Tensor, target: Mapping[str, Tensor], temperature: float) -> Tensor:
-    """Return the mean cross-entropy of each anchor finding its positive among all candidates.
+    """Return the cross-entropy of finding each positive among all candidates, summed over anchors.
 
     In-batch negatives (Henderson et al. 2017); candidates are the positives, then the negatives. A
     candidate that is the same text as an anchor's own positive, or belongs to the same group, is no
@@ -94,11 +111,11 @@ def contrastive_loss(vectors: Tensor, target: Mapping[str, Tensor], temperature:
     places = torch.arange(len(anchors), device=scores.device)
     own[places, places] = True
     scores = scores.masked_fill(same & ~own, float("-inf"))
-    return functional.cross_entropy(scores, places)
+    return functional.cross_entropy(scores, places, reduction="sum")
 
 
 def supervised_contrastive_loss(vectors: Tensor, labels: Tensor, temperature: float = 0.07) -> Tensor:
-    """Return the loss of Khosla et al. 2020 (the sum outside the logarithm) over one batch.
+    """Return the loss of Khosla et al. 2020 (their sum outside the logarithm), summed over rows.
 
     Rows without a partner of their label add nothing; without any pair it is 0.
     """
@@ -111,4 +128,4 @@ def supervised_contrastive_loss(vectors: Tensor, labels: Tensor, temperature: fl
     if not bool(has.any()):
         return vectors.sum() * 0.0
     means = (logs * partners).sum(1)[has] / partners.sum(1)[has]
-    return -means.mean()
+    return -means.sum()

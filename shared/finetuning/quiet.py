@@ -25,13 +25,14 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_export() -> Iterator[None]:
-    """Silence the exporter, which writes to stdout and warns about operators of other libraries."""
-    torch_log = logging.getLogger("torch.onnx")
-    level = torch_log.level
-    torch_log.setLevel(logging.ERROR)
+    """Silence the exporter, which writes to stdout and warns about operators of other libraries.
+
+    Its loggers are named after files, so no level of a parent reaches them.
+    """
+    logging.disable(logging.WARNING)
     try:
         with quiet(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        torch_log.setLevel(level)
+        logging.disable(logging.NOTSET)

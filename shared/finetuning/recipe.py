@@ -64,9 +64,10 @@ class Train(_Part):
 
     `rate` is the body's, `head_rate` the heads'. `start` "frozen" begins with heads fitted on the
     frozen base, so that training starts from the plain method's answer. `accumulate` micro-batches
-    of `batch` rows make a step. `warmup` is the share of steps with a rising rate. Training stops
-    after `patience` evaluations (one an epoch, or every `evaluate_steps`) without a better one, and
-    the best is kept, be it the start.
+    of `batch` rows make a step. `contrast` adds a supervised contrastive loss to classify heads, with
+    this weight. `warmup` is the share of steps with a rising rate. `clip` is the largest gradient norm,
+    0 for any. Training stops after `patience` epochs without a better validation score, and the best
+    is kept, be it the start.
     """
 
     epochs: int | Literal["auto"] = Field("auto")
@@ -85,7 +86,6 @@ class Train(_Part):
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, ge=0)
     start: Literal["frozen", "random"] = "frozen"
-    evaluate_steps: int | None = Field(None, ge=1)
 
     @model_validator(mode="after")
     def _positive(self) -> "Train":

@@ -1,17 +1,18 @@
 """Fine-tune a recipe into a model folder, or export a base as it is."""
 
+import hashlib
 import inspect
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase, set_seed
-from transformers.utils import logging as hf_logging
 
 from shared.errors import BadInput
 from shared.evaluation import classification
@@ -20,14 +21,15 @@ from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.bases import Base
 from shared.finetuning.examples import Collator, Example, examples, head_specs
 from shared.finetuning.hardware import best_precision
+from shared.finetuning.quiet import quiet
 from shared.finetuning.recipe import Recipe
-from shared.finetuning.rows import Rows
+from shared.finetuning.rows import Rows, data_hash
+from shared.finetuning.validate import Tokenize, pair_rank, validate
 from shared.models import selftest
 from shared.models.heads import HeadSpec
 from shared.models.text_model import TextModel
 from shared.telemetry import logger
 
-LONGEST = 512
 _LOG = logger(__name__)
 
 
@@ -54,10 +56,12 @@ def finetune(
     """Tune the recipe's base on `data` (name -> rows) and write the complete model folder into `out`.
 
     `out` then holds the Hugging Face files, the heads, `onnx/`, `model.json`, `selftest.json`,
-    `recipe.json` (resolved), `curves.json` ({losses: [{step, loss}], epochs: [{step, epoch, loss, HEAD}]})
-    and `evaluation.json` (head -> metrics on validation rows, with `labels`, `confusion` counts (true,
-    predicted) and `reliability` bins for classify). With `work` a killed run goes on from its last
-    epoch. Raises BadInput for rows that no head can learn from.
+    `recipe.json` (resolved), `curves.json` ({losses: [{step, loss}], epochs: [{step, epoch, score, loss,
+    HEAD}]}, epoch 0 being the start) and `evaluation.json` (head -> metrics on validation rows: for
+    classify with `labels`, `confusion` counts (true, predicted) and `reliability` bins; for embed `mrr`).
+    A killed run, started again with the same recipe and rows, goes on from its last epoch; until it ends
+    its checkpoints are in `work` (by default below `home`). Raises BadInput for rows that no head can
+    learn from, Diverged for a loss that is no number.
     """
     started = time.monotonic()
     base = bases.resolve(recipe.base, home=home, fetch=True)
@@ -68,12 +72,17 @@ def finetune(
     if not train:
         raise BadInput("no training row has a text and a target; look at the column names of the recipe")
     model, tokenizer, max_tokens = load(base, recipe, specs)
-    curves = _tune(model, tokenizer, max_tokens, recipe, train, valid, work or out / ".work", progress)
+    # A key of its own: checkpoints of other rows or another recipe are never gone on from.
+    key = hashlib.sha256((recipe.hash() + data_hash(data)).encode()).hexdigest()[:16]
+    place = (work or home / "work") / key
+    tokenize = loop.tokenizing(tokenizer, max_tokens)
+    curves = _tune(model, tokenize, recipe, train, valid, place, progress)
     served = export.export(model, tokenizer, base, out, max_tokens=max_tokens)
     evaluation = _calibrate(served, out, specs, valid)
     _write(out / "recipe.json", recipe.model_dump(mode="json"))
     _write(out / "curves.json", curves)
     _write(out / "evaluation.json", evaluation)
+    shutil.rmtree(place, ignore_errors=True)
     seconds = round(time.monotonic() - started, 1)
     metrics = {
         name: {k: v for k, v in rows.items() if isinstance(v, float)} for name, rows in evaluation.items()
@@ -95,13 +104,12 @@ def load(
     base: Base, recipe: Recipe, specs: list[HeadSpec]
 ) -> tuple[HeadedModel, PreTrainedTokenizerBase, int]:
     """Return the base with fresh heads, its tokenizer, and the length in tokens at which texts are cut."""
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
     torch.set_float32_matmul_precision("medium")  # through oneDNN: a third faster, no difference in results
     options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
     if "add_pooling_layer" in _arguments(base):
         options["add_pooling_layer"] = False
-    encoder = AutoModel.from_pretrained(base.path, **options)
+    with quiet():
+        encoder = AutoModel.from_pretrained(base.path, **options)
     tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
     model = HeadedModel(
         encoder,
@@ -111,15 +119,7 @@ def load(
         label_smoothing=recipe.train.label_smoothing,
         contrast=recipe.train.contrast,
     )
-    return model, tokenizer, recipe.train.max_tokens or longest(base)
-
-
-def longest(base: Base) -> int:
-    """Return how many tokens the base can read, special ones included, at most 512."""
-    config = AutoConfig.from_pretrained(base.path, local_files_only=True)
-    # RoBERTa's positions start behind the padding's.
-    spare = 2 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
-    return min(LONGEST, int(getattr(config, "max_position_embeddings", LONGEST)) - spare)
+    return model, tokenizer, recipe.train.max_tokens or base.max_tokens
 
 
 def _arguments(base: Base) -> Sequence[str]:
@@ -130,56 +130,37 @@ def _arguments(base: Base) -> Sequence[str]:
 
 def _resolved(recipe: Recipe, base: Base, rows: int) -> Recipe:
     return recipe.resolved(
-        rows=rows, precision=best_precision(), base_sha256=base.sha256, max_tokens=longest(base)
+        rows=rows, precision=best_precision(), base_sha256=base.sha256, max_tokens=base.max_tokens
     )
 
 
 def _tune(
     model: HeadedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    max_tokens: int,
+    tokenize: Tokenize,
     recipe: Recipe,
     train: list[Example],
     valid: list[Example],
     work: Path,
     progress: bool,
 ) -> dict[str, Any]:
-    tokenize = loop.tokenizing(tokenizer, max_tokens)
-    if any(spec.labels for spec in model.specs.values()):
-        probe.fit_heads(
-            model, probe.encode(model, tokenize, [e.text for e in train]), train, seed=recipe.train.seed
-        )
-    if recipe.method.kind == "frozen":
+    """Fit the heads, then tune everything as the recipe says; returns the curves."""
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    frozen = recipe.method.kind == "frozen"
+    keeps = any(head.keep for head in recipe.heads.values()) and not frozen
+    labelled = any(spec.labels for spec in model.specs.values())
+    precision = "fp32" if frozen else recipe.train.precision
+    if keeps or (labelled and (frozen or recipe.train.start == "frozen")):
+        vectors = probe.encode(model, tokenize, [e.text for e in train], precision=precision)
+        if frozen or recipe.train.start == "frozen":
+            probe.fit_heads(model, vectors, train, c=recipe.method.c, seed=recipe.train.seed)
+        if keeps:
+            train = [replace(e, kept=vector) for e, vector in zip(train, vectors, strict=True)]
+    if frozen:
         return {"losses": [], "epochs": []}
     collator = Collator(list(model.specs.values()), tokenize)
-    losses, epochs = loop.fit(
-        model, recipe, train, collator, lambda: _validation(model, collator, valid or train, recipe), work,
-        progress=progress,
-    )  # fmt: skip
+    score = (lambda: validate(model, tokenize, valid, recipe.train.precision)) if valid else None
+    losses, epochs = loop.fit(model, recipe, train, collator, score, work, progress=progress)
     return {"losses": losses, "epochs": epochs}
-
-
-def _validation(
-    model: HeadedModel, collator: Collator, rows: list[Example], recipe: Recipe
-) -> dict[str, float]:
-    """Return the mean loss over `rows` and, by head, the share of right answers."""
-    training = model.training
-    model.eval()
-    size, losses = recipe.train.batch, []
-    device = next(model.parameters()).device
-    right: dict[str, list[float]] = {}
-    with torch.inference_mode():
-        for start in range(0, len(rows), size):
-            batch = collator(rows[start : start + size])
-            fed = {k: v.to(device) for k, v in batch.items() if k != "targets"}
-            targets = {h: {k: v.to(device) for k, v in t.items()} for h, t in batch["targets"].items()}
-            losses.append(float(model(**fed, targets=targets)["loss"]))
-            for name, target in targets.items():
-                if model.specs[name].kind == "classify":
-                    logits = model.heads[name](model.vectors(**fed)[target["rows"]])
-                    right.setdefault(name, []).extend((logits.argmax(1) == target["labels"]).float().tolist())
-    model.train(training)
-    return {"loss": float(np.mean(losses)), **{name: float(np.mean(hits)) for name, hits in right.items()}}
 
 
 def _calibrate(
@@ -197,6 +178,9 @@ def _calibrate(
                 cuts = calibrate.thresholds(spec.decode(logits), targets)
                 spec = spec.model_copy(update={"thresholds": cuts})
             evaluation[spec.name] = _evaluate(spec, spec.decode(logits), targets)
+        elif rows:
+            anchors, pairs = served.embed([r.text for r in rows]), [r.targets[spec.name] for r in rows]
+            evaluation[spec.name] = {"rows": len(rows), "mrr": pair_rank(anchors, pairs, served.embed)}
         heads.append(spec)
     export.with_heads(out, heads)
     selftest.check(out, TextModel.open(out).logits)

@@ -42,6 +42,8 @@ def weight_files(folder: Path) -> list[Path]:
 def check_folder(folder: Path) -> dict[str, Any]:
     """Return the config of a folder that may be loaded; raises BadInput that says why one may not."""
     config = read_config(folder)
+    if "model_type" not in config:
+        raise BadInput(f"{folder} is no Hugging Face model folder: its config.json names no model_type")
     if "auto_map" in config:
         raise BadInput(f"{folder} wants to run code of its own (auto_map in config.json), which is refused")
     weight_files(folder)
