@@ -41,12 +41,15 @@ def whitened(name: str, folder: Path, db: Database, rows: Sequence[ItemRow]) -> 
 
 def frozen(place: Workplace, base: str) -> Path:
     """Return the folder of the frozen `base`, exported once."""
+    from shared.finetuning.bases import resolve
     from shared.finetuning.train import export_frozen
+
+    weights = resolve(base, home=place.settings.home, fetch=True).sha256
 
     def make(folder: Path) -> None:
         export_frozen(base, folder, home=place.settings.home)
 
-    return step(place.work, "frozen", {"base": base}, make).folder
+    return step(place.work, "frozen", {"base": base, "weights": weights}, make).folder
 
 
 def tuned(
@@ -62,10 +65,12 @@ def tuned(
 
     A killed run goes on where it was; a finished one with the same recipe and `key` is not repeated.
     """
+    from shared.finetuning.bases import resolve
     from shared.finetuning.train import Rows, finetune
 
     if len(train) < FEWEST:
         return None
+    weights = resolve(recipe.base, home=place.settings.home, fetch=True).sha256
 
     def make(folder: Path) -> dict[str, Any]:
         rows = Rows(list(train), list(valid))
@@ -75,7 +80,7 @@ def tuned(
         )
         return {"seconds": report.seconds, "metrics": report.metrics, "recipe_hash": report.recipe_hash}
 
-    done = step(place.work, "tuned", {"recipe": recipe.hash(), "data": key}, make)
+    done = step(place.work, "tuned", {"recipe": recipe.hash(), "weights": weights, "data": key}, make)
     return done.folder, dict(done.result)
 
 

@@ -32,6 +32,7 @@ SMALL = 4_000  # items; above, one inversion takes half a minute and few are tri
 REPEATED = 0.15  # share of choices that repeat an earlier one, from which repeats may be shown
 SAMPLE = 500  # validation users that decide between matrices
 _FIRST_DECAY = 0.95
+TEXT_ALONE = {"half": 1e9, "popular": 0.0, "repeat": 0.0}
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,7 @@ def judge(
     rankers: dict[str, Ranker] = {
         "product": product(world, ranking.weights),
         "product, diversified": product(world, ranking.weights, trade),
+        "text alone": product(world, ranking.weights.model_copy(update=TEXT_ALONE)),
         "popularity": by_popularity(popularity),
         "item-kNN": by_matrix(neighbours),
         "item-kNN, recency": by_matrix(neighbours, decay),

@@ -68,16 +68,18 @@ def ease(matrix: Sparse, ids: Sequence[str], events: Any, *, penalty: float, kee
     return _pruned(full / -np.diag(inverse), ids, events, keep)
 
 
-def learn(matrix: Sparse, ids: Sequence[str], events: Any, settings: Mapping[str, Any]) -> ItemMatrix:
+def learn(
+    matrix: Sparse, ids: Sequence[str], events: Any, settings: Mapping[str, Any], *, limit: int = EASE_LIMIT
+) -> ItemMatrix:
     """Return what `settings` name: `{"kind": "ease", "penalty": 300}` or `{"kind": "knn", "shrink": 20}`.
 
-    Above EASE_LIMIT items EASE learns the most used ones, and item-kNN, scaled to it, all others.
+    Above `limit` items EASE learns the most used ones, and item-kNN, scaled to it, all others.
     """
     if settings["kind"] == "knn":
         return knn(matrix, ids, events, shrink=settings["shrink"])
-    if len(ids) <= EASE_LIMIT:
+    if len(ids) <= limit:
         return ease(matrix, ids, events, penalty=settings["penalty"])
-    head = np.sort(np.argsort(-events, kind="stable")[:EASE_LIMIT])
+    head = np.sort(np.argsort(-events, kind="stable")[:limit])
     small = ease(matrix[:, head], [ids[i] for i in head], events[head], penalty=settings["penalty"])
     return _joined(small, knn(matrix, ids, events), head, ids, events)
 

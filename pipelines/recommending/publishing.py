@@ -99,7 +99,8 @@ def choose_encoder(
     past = before(data.acts, data.cuts.valid)
     train, valid = pairs(past, texts, titles, like=data.like, ordered=events.ordered, seed=seed)
     key = data_hash(inputs.items, inputs.events, str(data.like))
-    done = tuned(place, inputs.recipe, train, valid, key, progress=progress)
+    fixed = inputs.recipe.method.kind == "frozen"
+    done = None if fixed else tuned(place, inputs.recipe, train, valid, key, progress=progress)
     folders = {"frozen": frozen(place, inputs.recipe.base)} | ({"tuned": done[0]} if done else {})
     made = plan(data)
     best: tuple[float, Candidate, Ranking] | None = None

@@ -72,6 +72,8 @@ class Explainer:
 
     def _named(self, item_id: str, source: str, shares: Mapping[str, float]) -> Reason:
         title = self.names[source].title
+        if source == item_id and source not in self.found.profile.chosen():
+            return Reason(kind="similar_to", text="you looked at this before", item_id=source, title=title)
         if source == item_id:
             return Reason(kind="bought_before", text="you chose this before", item_id=source, title=title)
         if shares["text"] > shares["behaviour"]:

@@ -24,13 +24,20 @@ class Whitening:
 
     @classmethod
     def fit(cls, vectors: FloatArray) -> "Whitening":
-        """Learn from the vectors (n, dim) of a catalogue; fewer than two rows give the identity."""
+        """Learn from the vectors (n, dim) of a catalogue; fewer than two rows give the identity.
+
+        The covariance is shrunk towards a multiple of the identity by dim / n: few texts can't tell
+        the narrow axes from noise, and blowing those up hides the meaning. At n <= dim the vectors
+        are only centred.
+        """
         dim = vectors.shape[1]
         if len(vectors) < 2:
             return cls(np.zeros(dim, np.float32), np.eye(dim, dtype=np.float32))
         wide = vectors.astype(np.float64)
         mean = wide.mean(axis=0)
-        variances, axes = np.linalg.eigh(np.cov((wide - mean).T))
+        covariance, shrink = np.cov((wide - mean).T), min(1.0, dim / len(vectors))
+        even = np.trace(covariance) / dim * np.eye(dim)
+        variances, axes = np.linalg.eigh((1 - shrink) * covariance + shrink * even)
         scale = 1.0 / np.sqrt(np.maximum(variances, 0) + FLOOR * max(float(variances[-1]), 1e-12))
         return cls(mean.astype(np.float32), (axes * scale).astype(np.float32))
 

@@ -1,6 +1,5 @@
 """A small shop with known answers: texts by words, behaviour by hand."""
 
-import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -24,24 +23,12 @@ from shared.index.flat import FlatIndex
 from shared.settings import load_settings
 from shared.storage.engine import database_for
 from shared.storage.migrate import open_checked, upgrade
-from shared.text.words import words
+from shared.testing.encoders import WordEncoder
 from shared.web.accounts import Accounts
 from shared.web.accounts import Base as AccountsBase
 
+DIM = 128
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-
-
-class Words:
-    """Texts that share words are close: each word is an axis. No weights, no luck."""
-
-    dim, fingerprint = 128, "test-words-128"
-
-    def embed(self, texts, *, query=False):
-        rows = np.zeros((len(texts), self.dim), np.float32)
-        for row, text in zip(rows, texts, strict=True):
-            for word in words(text):
-                row[int(hashlib.sha256(word.text.casefold().encode()).hexdigest(), 16) % self.dim] += 1
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
 
 
 class Hands:
@@ -68,8 +55,16 @@ ITEMS = [
     Item("secret", "Secret flour", "flour not for sale", ("baking",), hidden=True),
 ]
 # Who took the row also took the column.
-TOGETHER = {("bread", "flour"): 0.6, ("flour", "bread"): 0.6, ("tent", "mat"): 0.5, ("tent", "stove"): 0.4,
-            ("mat", "tent"): 0.5, ("flour", "oven"): 0.3, ("tent", "cup"): 0.1, ("bread", "secret"): 0.9}  # fmt: skip
+TOGETHER = {
+    ("bread", "flour"): 0.6,
+    ("flour", "bread"): 0.6,
+    ("tent", "mat"): 0.5,
+    ("tent", "stove"): 0.4,
+    ("mat", "tent"): 0.5,
+    ("flour", "oven"): 0.3,
+    ("tent", "cup"): 0.1,
+    ("bread", "secret"): 0.9,
+}
 
 
 def _matrix_of(together, ids, events=50):
@@ -84,7 +79,7 @@ def _matrix_of(together, ids, events=50):
 
 
 def _world_with(items=ITEMS, together=TOGETHER, popular=None, events=50):
-    encoder, index = Words(), FlatIndex(Words.dim)
+    encoder, index = WordEncoder(DIM), FlatIndex(DIM)
     ids = [item.item_id for item in items]
     vectors = encoder.embed([item.text for item in items])
     index.add(ids, vectors)
@@ -145,7 +140,7 @@ class Shop:
         self.db = open_checked(open_database(self.settings))
         self.store = ArtifactStore(self.settings.home / "artifacts", self.clock)
         self.pointer = Pointer(self.store, "recommender", self.clock)
-        self.app = create(self.settings, clock=self.clock, load_encoder=lambda path: Words())
+        self.app = create(self.settings, clock=self.clock, load_encoder=lambda path: WordEncoder(DIM))
 
     def fill(self, items=ITEMS, acts=()):
         with self.db.write() as session:
@@ -155,12 +150,12 @@ class Shop:
     def publish(self, together=TOGETHER, weights=None, **ranking):
         """Make a bundle of the items as they are, and make it live."""
         rows, head = catalogue_rows(self.db)
-        index = FlatIndex(Words.dim)
-        index.add([row.id for row in rows], Words().embed([row.text for row in rows]))
+        index = FlatIndex(DIM)
+        index.add([row.id for row in rows], WordEncoder(DIM).embed([row.text for row in rows]))
         with self.store.create("recommender-model", "model") as model:
             (model.path / "model.json").write_text(json.dumps({"fake": True}))
         with self.store.create("recommender-index", "index") as draft:
-            index.save(draft.path, Words.fingerprint, head)
+            index.save(draft.path, WordEncoder(DIM).fingerprint, head)
         parts = {MODEL: model.artifact.ref, INDEX: draft.artifact.ref}
         if together:
             with self.store.create("recommender-ranker", "ranker") as ranker:

@@ -109,6 +109,13 @@ def test_what_was_bought_before_says_so(act, now, world, shop_items):
     )
 
 
+def test_what_was_only_looked_at_is_not_called_bought(act, now, world, shop_items):
+    profile = profile_at([act("u", "cup", "view", days=1)], now)
+    place, _ = named(world, shop_items, profile, Weights(), "cup")
+    (reason, *_) = place.reasons
+    assert (reason.kind, reason.text) == ("similar_to", "you looked at this before")
+
+
 def test_parts_add_up_to_the_score(act, now, world, shop_items):
     profile = profile_at([act("u", "bread")], now)
     place, _ = named(world, shop_items, profile, Weights(repeat=1.0), "flour")

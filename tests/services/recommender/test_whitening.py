@@ -44,6 +44,14 @@ def test_vectors_of_two_whitenings_have_two_fingerprints():
     assert one.embed([]).shape == (0, 12)
 
 
+def test_with_fewer_texts_than_axes_vectors_are_only_centred():
+    raw = crowded(8)
+    centred = raw - raw.mean(axis=0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    white = Whitening.fit(raw).apply(raw)
+    assert white @ white.T == pytest.approx(centred @ centred.T, abs=1e-4)
+
+
 def test_one_item_alone_is_left_as_it_is():
     raw = crowded(1)
     assert Whitening.fit(raw).apply(raw) == pytest.approx(raw, abs=1e-6)
