@@ -1,7 +1,7 @@
 """Train, index, judge, publish: what the commands of support do."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +178,7 @@ def _publish(place: Workplace, model: Artifact, verdict: Verdict | None, *, prom
     limits = _limits(model, encoder, made.index)
     if verdict is None or (verdict.passed and not made.verdict.passed):
         verdict = made.verdict
-    verdict.metrics["index"] = made.verdict.metrics
+    verdict = replace(verdict, metrics={**verdict.metrics, "index": made.verdict.metrics})
     parts = {MODEL: model.ref} | ({INDEX: made.ref} if made.ref else {})
     files = {LIMITS: limits.model_dump_json(indent=1).encode()}
     return publish(place, parts=parts, files=files, verdict=verdict, promote=promote)

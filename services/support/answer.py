@@ -5,17 +5,22 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from services.support.domain import Draft, FloatArray, Passage, Query, Quote
 from services.support.sentences import Sentence, sentences_of
+from shared.text.words import words
 
-MOST = 3  # sentences in an answer
-NEAR = 0.12  # a further sentence must come this near to the best one's score
+MOST = 3  # sentences that are quoted from one place
+NEAR = 0.15  # a neighbour of the best sentence belongs to it when its score comes this near
+SECOND = 0.04  # another document is quoted too when its best sentence comes this near
 READ = 3  # passages that are read sentence by sentence
-CONTEXT = 0.35  # share of the passage's own score in a sentence's: a sentence means what its page means
+CONTEXT = 0.4  # share of the passage's own score in a sentence's: a sentence means what its page means
+SHORTEST = 4  # words; a shorter line is a label, not an answer
 REMEMBERED = 20_000  # sentence vectors; 384 floats each, 30 MB
 
 Embed = Callable[[Sequence[str]], FloatArray]
+Scores = npt.NDArray[np.float64]
 
 
 class SentenceVectors:
@@ -43,52 +48,70 @@ class SentenceVectors:
 
 
 def extract(query: Query, passages: Sequence[Passage], vectors: SentenceVectors) -> list[Quote]:
-    """Return the quotes that answer best, in the order in which they should be read; none for no text.
+    """Return what answers best, best first; none when the passages hold no sentence.
 
-    The best sentence decides the passage; others of the read passages join it when they come near its
-    score. A sentence is read with its title and heading, and scored with its passage. Sentences that
-    follow each other are one quote.
+    A quote is the best sentence of a document with the neighbours that come near it, so that it reads
+    as it was written. A second document is quoted when it answers as well. A sentence is read with
+    its heading, and scored together with its passage.
     """
-    rows = [(passage, one) for passage in passages[:READ] for one in sentences_of(passage)]
-    rows = list({(p.document.id, s.start): (p, s) for p, s in reversed(rows)}.values())[::-1]
+    rows = _rows(passages[:READ])
     if not rows:
         return []
-    told = vectors.of([_in_context(passage, one) for passage, one in rows])
-    scores = (1 - CONTEXT) * (told @ query.vector) + CONTEXT * np.array([p.score for p, _ in rows])
-    best = int(np.argmax(scores))
-    order = [i for i in np.argsort(-scores, kind="stable") if scores[i] >= scores[best] - NEAR][:MOST]
-    chosen = {*order, *_steps_after(rows, best)}
-    first = rows[best][0].document.id
-    reading = sorted(chosen, key=lambda i: (rows[i][0].document.id != first, i))
-    return _joined([(*rows[i], float(scores[i])) for i in reading])
-
-
-def _in_context(passage: Passage, one: Sentence) -> str:
-    above = ": ".join(part for part in (passage.document.title, one.heading) if part)
-    return f"{above}\n{one.text}"
-
-
-def _steps_after(rows: Sequence[tuple[Passage, Sentence]], best: int) -> list[int]:
-    """A sentence that ends with a colon promises a list: its next lines belong to the answer."""
-    passage, one = rows[best]
-    if not one.text.rstrip().endswith((":", "：")):
-        return []
-    same = [i for i in range(best + 1, min(best + 1 + MOST, len(rows))) if rows[i][0] is passage]
-    return [i for i in same if rows[i][1].heading == one.heading]
-
-
-def _joined(chosen: Sequence[tuple[Passage, Sentence, float]]) -> list[Quote]:
+    told = vectors.of([f"{one.heading}\n{one.text}".strip() for _, one in rows])
+    near = np.array([passage.score for passage, _ in rows])
+    scores = (1 - CONTEXT) * (told @ query.vector) + CONTEXT * near
+    short = np.array([len(words(one.text)) < SHORTEST for _, one in rows])
+    scores = np.where(short, scores - 1.0, scores)
     quotes: list[Quote] = []
-    for passage, one, score in chosen:
-        last = quotes[-1] if quotes else None
-        follows = last is not None and last.passage.document.id == passage.document.id and (
-            0 <= one.start - last.end <= 2
-        )  # fmt: skip
-        if follows and last is not None:
-            quotes[-1] = Quote(last.passage, last.start, one.end, max(last.score, score))
-        else:
-            quotes.append(Quote(passage, one.start, one.end, score))
+    for place in np.argsort(-scores, kind="stable").tolist():
+        document = rows[place][0].document.id
+        if quotes and (scores[place] < quotes[0].score - SECOND or len(quotes) == 2):
+            break
+        if document not in {quote.passage.document.id for quote in quotes}:
+            quotes.append(_around(place, rows, scores))
     return quotes
+
+
+def _rows(passages: Sequence[Passage]) -> list[tuple[Passage, Sentence]]:
+    """Return the sentences of the passages; what two overlapping passages share comes once."""
+    found: dict[tuple[str, int], tuple[Passage, Sentence]] = {}
+    for passage in passages:
+        for one in sentences_of(passage):
+            found.setdefault((passage.document.id, one.start), (passage, one))
+    return list(found.values())
+
+
+def _around(best: int, rows: Sequence[tuple[Passage, Sentence]], scores: Scores) -> Quote:
+    """Return the quote of sentence `best`: grown to the side whose next sentence is better."""
+    first = last = best
+    floor = scores[best] - NEAR
+    while last - first + 1 < MOST:
+        grown = [
+            i
+            for i in (first - 1, last + 1)
+            if _belongs(i, best, rows) and _fits(i, last, rows, scores, floor)
+        ]
+        if not grown:
+            break
+        place = max(grown, key=lambda i: scores[i])
+        first, last = min(first, place), max(last, place)
+    passage = rows[best][0]
+    return Quote(passage, rows[first][1].start, rows[last][1].end, float(scores[best]))
+
+
+def _belongs(place: int, best: int, rows: Sequence[tuple[Passage, Sentence]]) -> bool:
+    if not 0 <= place < len(rows):
+        return False
+    passage, one = rows[place]
+    return passage is rows[best][0] and one.heading == rows[best][1].heading
+
+
+def _fits(
+    place: int, last: int, rows: Sequence[tuple[Passage, Sentence]], scores: Scores, floor: float
+) -> bool:
+    """A colon promises what follows; else a neighbour must come near the best one's score."""
+    promised = place == last + 1 and rows[last][1].text.rstrip().endswith((":", "："))
+    return promised or bool(scores[place] >= floor)
 
 
 def told(quotes: Sequence[Quote]) -> str:
