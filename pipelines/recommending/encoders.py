@@ -66,7 +66,8 @@ def tuned(
     A killed run goes on where it was; a finished one with the same recipe and `key` is not repeated.
     """
     from shared.finetuning.bases import resolve
-    from shared.finetuning.train import Rows, finetune
+    from shared.finetuning.rows import Rows
+    from shared.finetuning.train import finetune
 
     if len(train) < FEWEST:
         return None
