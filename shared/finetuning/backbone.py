@@ -1,13 +1,17 @@
 """The model as trained: an encoder, a pooling, and one linear layer per head that has labels."""
 
+import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import AutoConfig, AutoModel
 
 from shared.finetuning.examples import KEPT
+from shared.finetuning.quiet import quiet
 from shared.finetuning.recipe import Head
 from shared.models.heads import HeadSpec
 
@@ -95,6 +99,18 @@ class HeadedModel(nn.Module):
         if self.contrast:
             loss = loss + self.contrast * supervised_contrastive_loss(rows, labels)
         return recipe.weight * loss
+
+
+def load_encoder(folder: Path) -> nn.Module:
+    """Load a Hugging Face encoder in float32, without the pooler that no head reads."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    options: dict[str, Any] = {"config": config, "local_files_only": True, "use_safetensors": True}
+    kind = AutoModel._model_mapping[type(config)]
+    if "add_pooling_layer" in inspect.signature(kind.__init__).parameters:
+        options["add_pooling_layer"] = False
+    with quiet():
+        encoder: nn.Module = AutoModel.from_pretrained(folder, dtype=torch.float32, **options)
+    return encoder
 
 
 def contrastive_loss(vectors: Tensor, target: Mapping[str, Tensor], temperature: float) -> Tensor:

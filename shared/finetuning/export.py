@@ -18,12 +18,11 @@ from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.bases import Base
 from shared.finetuning.quiet import quiet, quiet_export
 from shared.models import selftest
-from shared.models.card import CARD, GRAPH, TOKENIZER, ModelCard
+from shared.models.card import CARD, GRAPH, HEADS, TOKENIZER, ModelCard
 from shared.models.heads import HeadSpec
 from shared.models.text_model import TextModel
 
 DRIFT = 1e-4  # the graph may differ from torch by so much, relative to outputs above 1
-HEADS = "heads.safetensors"
 
 
 class Served(nn.Module):

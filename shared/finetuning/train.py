@@ -1,27 +1,25 @@
 """Fine-tune a recipe into a model folder, or export a base as it is."""
 
 import hashlib
-import inspect
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase, set_seed
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, set_seed
 
 from shared.errors import BadInput
 from shared.evaluation import classification
 from shared.finetuning import bases, calibrate, export, loop, probe
-from shared.finetuning.backbone import HeadedModel
+from shared.finetuning.backbone import HeadedModel, load_encoder
 from shared.finetuning.bases import Base
 from shared.finetuning.examples import Collator, Example, examples, head_specs
 from shared.finetuning.hardware import best_precision
-from shared.finetuning.quiet import quiet
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.rows import Rows, data_hash
 from shared.finetuning.validate import Tokenize, pair_rank, validate
@@ -105,14 +103,9 @@ def load(
 ) -> tuple[HeadedModel, PreTrainedTokenizerBase, int]:
     """Return the base with fresh heads, its tokenizer, and the length in tokens at which texts are cut."""
     torch.set_float32_matmul_precision("medium")  # through oneDNN: a third faster, no difference in results
-    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
-    if "add_pooling_layer" in _arguments(base):
-        options["add_pooling_layer"] = False
-    with quiet():
-        encoder = AutoModel.from_pretrained(base.path, **options)
     tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
     model = HeadedModel(
-        encoder,
+        load_encoder(base.path),
         base.pooling,
         specs,
         recipe.heads,
@@ -120,12 +113,6 @@ def load(
         contrast=recipe.train.contrast,
     )
     return model, tokenizer, recipe.train.max_tokens or base.max_tokens
-
-
-def _arguments(base: Base) -> Sequence[str]:
-    config = AutoConfig.from_pretrained(base.path, local_files_only=True)
-    model = AutoModel._model_mapping[type(config)]
-    return list(inspect.signature(model.__init__).parameters)
 
 
 def _resolved(recipe: Recipe, base: Base, rows: int) -> Recipe:

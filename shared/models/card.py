@@ -10,6 +10,7 @@ from shared.models.heads import HeadSpec
 
 RESTORE = "take the model from a backup or train again"
 CARD, GRAPH, TOKENIZER, SELF_TEST = "model.json", "onnx/model.onnx", "tokenizer.json", "selftest.json"
+HEADS = "heads.safetensors"
 
 
 class ModelCard(BaseModel):

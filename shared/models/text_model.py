@@ -1,16 +1,17 @@
 """A served model: one forward pass of ONNX Runtime fills every head."""
 
+import importlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import onnxruntime
 import tokenizers
 
-from shared.errors import Conflict, Damaged
+from shared.errors import Conflict, Damaged, Unavailable
 from shared.models import selftest
 from shared.models.batching import IntArray, batches, pad
 from shared.models.card import GRAPH, RESTORE, TOKENIZER, ModelCard
@@ -72,22 +73,27 @@ class TextModel:
         self._engine = engine
 
     @classmethod
-    def load(cls, path: Path, *, threads: int | None = None) -> "TextModel":
+    def load(
+        cls, path: Path, *, threads: int | None = None, engine: Literal["onnx", "torch"] = "onnx"
+    ) -> "TextModel":
         """Load a model folder and run its self-test on `threads` threads (by default the usable cores).
 
+        `engine` "torch" serves the trained weights instead of the graph; it needs torch installed.
         Raises NotFound when the folder is no model, Damaged when a file is broken or the stored
         texts don't give their stored outputs.
         """
-        model = cls.open(path, threads=threads)
+        model = cls.open(path, threads=threads, engine=engine)
         selftest.check(path, model.logits)
         return model
 
     @classmethod
-    def open(cls, path: Path, *, threads: int | None = None) -> "TextModel":
+    def open(
+        cls, path: Path, *, threads: int | None = None, engine: Literal["onnx", "torch"] = "onnx"
+    ) -> "TextModel":
         """Load without the self-test: for the export, which writes it."""
-        card = ModelCard.read(path)
-        engine = OnnxEngine.load(path / GRAPH, threads or usable_cores())
-        return cls(card, load_tokenizer(path / TOKENIZER, card.max_tokens), engine)
+        card, count = ModelCard.read(path), threads or usable_cores()
+        runs = _torch_engine(path, count) if engine == "torch" else OnnxEngine.load(path / GRAPH, count)
+        return cls(card, load_tokenizer(path / TOKENIZER, card.max_tokens), runs)
 
     def run(self, texts: Sequence[str], *, query: bool = False) -> Outputs:
         """Answer all heads in one pass; row i belongs to text i, no texts give arrays of no rows."""
@@ -119,6 +125,18 @@ class TextModel:
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+
+
+def _torch_engine(path: Path, threads: int) -> Engine:
+    # By name: an import would pull torch into every serving process.
+    try:
+        module = importlib.import_module("shared.finetuning.torch_engine")
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            f'runtime.engine "torch" needs {error.name}; install the extra "train", or use "onnx"'
+        ) from error
+    engine: Engine = module.load(path, threads)
+    return engine
 
 
 def usable_cores() -> int:

@@ -1,0 +1,49 @@
+"""The torch runtime: serves a model folder with torch, on a GPU where there is one.
+
+Nothing imports this module statically: `TextModel.load(…, engine="torch")` loads it by name, so that
+serving stays free of torch unless the settings ask for it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from shared.errors import Damaged
+from shared.finetuning.backbone import HeadedModel, load_encoder
+from shared.models.batching import IntArray
+from shared.models.card import HEADS, RESTORE, ModelCard
+from shared.models.heads import FloatArray
+
+
+class TorchEngine:
+    """The trained model itself, in float32."""
+
+    def __init__(self, model: HeadedModel, device: torch.device) -> None:
+        self._model = model.eval().to(device)
+        self._device = device
+
+    def run(self, ids: IntArray, mask: IntArray) -> Mapping[str, FloatArray]:
+        """Return the raw outputs by head; rows keep their order."""
+        with torch.inference_mode():
+            fed = (torch.from_numpy(part).to(self._device) for part in (ids, mask))
+            outputs = self._model.outputs(self._model.vectors(*fed))
+        return {name: np.asarray(rows.float().cpu().numpy(), np.float32) for name, rows in outputs.items()}
+
+
+def load(path: Path, threads: int) -> TorchEngine:
+    """Load encoder and heads of a model folder; `threads` holds for the whole process, as torch has it.
+
+    Raises Damaged when the weights can't be read or don't fit the card.
+    """
+    card = ModelCard.read(path)
+    torch.set_num_threads(threads)
+    try:
+        model = HeadedModel(load_encoder(path), card.pooling, card.heads, {})
+        model.heads.load_state_dict(load_file(path / HEADS))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise Damaged(f"the weights in {path} can't be read: {error}; {RESTORE}") from error
+    return TorchEngine(model, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
