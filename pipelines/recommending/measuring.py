@@ -14,6 +14,7 @@ from services.recommender.features import World, features, signals
 from services.recommender.popularity import Popularity
 from services.recommender.rank import Weights, order, scores
 from services.recommender.slate import POOL, diversify
+from shared.evaluation.ranking import ndcg_each, recall_each
 
 K = 20
 Ranker: TypeAlias = Callable[[Case, Collection[str], int], list[str]]
@@ -29,12 +30,6 @@ class Measured:
     coverage: float
 
 
-def ndcg_of(ranked: Sequence[str], targets: Collection[str], k: int = K) -> float:
-    """Return nDCG@k with gains of 0 or 1; the ideal list is cut at k too. `targets` is not empty."""
-    gain = sum(1 / np.log2(place + 2) for place, item_id in enumerate(ranked[:k]) if item_id in targets)
-    return float(gain / sum(1 / np.log2(place + 2) for place in range(min(k, len(targets)))))
-
-
 def measure(
     ranker: Ranker, cases: Sequence[Case], catalogue: Collection[str], *, repeats: bool, k: int = K
 ) -> Measured:
@@ -42,16 +37,15 @@ def measure(
 
     It is left out of the lists and of the targets; users whose targets are all old are left out too.
     """
-    ndcg, recall, shown = [], [], set[str]()
+    ranked, targets = [], []
     for case in cases:
-        targets = set(case.targets if repeats else case.fresh)
-        if not targets:
-            continue
-        ranked = ranker(case, frozenset() if repeats else case.seen, k)
-        ndcg.append(ndcg_of(ranked, targets, k))
-        recall.append(len(targets.intersection(ranked[:k])) / min(k, len(targets)))
-        shown.update(ranked[:k])
-    return Measured(np.array(ndcg), np.array(recall), len(shown) / max(len(catalogue), 1))
+        wanted = case.targets if repeats else case.fresh
+        if wanted:
+            ranked.append(ranker(case, frozenset() if repeats else case.seen, k))
+            targets.append(wanted)
+    shown = {item_id for one in ranked for item_id in one[:k]}
+    figures = ndcg_each(ranked, targets, k), recall_each(ranked, targets, k)
+    return Measured(*figures, len(shown) / max(len(catalogue), 1))
 
 
 def product(world: World, weights: Weights, trade: float = 0.0) -> Ranker:

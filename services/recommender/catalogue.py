@@ -31,6 +31,7 @@ class Catalogue:
         self.moments = Moments.of(np.zeros((0, index.dim), np.float32))
         self.lock = threading.RLock()
         self._snapshot = sequence
+        self._changed = 0  # rows since the moments were taken
         self._sequence = -1
 
     def catch_up(self, db: Database) -> None:
@@ -62,6 +63,7 @@ class Catalogue:
             self.names.pop(row.id, None)
             if not row.deleted and not to_item(row).hidden:
                 self.names[row.id] = to_item(row)
+        self._changed += len(rows)
         self._derive()
 
     def _derive(self) -> None:
@@ -69,7 +71,9 @@ class Catalogue:
         self.known = set(ids)
         shown = {i: int(n) for i, n in zip(self.matrix.ids, self.matrix.events.tolist(), strict=True)}
         self.cold = cold_items(self.known, shown)
-        self.moments = Moments.of(self.index.vectors_of(ids))
+        # Mean and spread of a catalogue hardly move with one item, and cost a pass over all vectors.
+        if self._sequence < 0 or self._changed * 100 >= len(ids):
+            self.moments, self._changed = Moments.of(self.index.vectors_of(ids)), 0
 
 
 def encode_rows(db: Database, encoder: Encoder, rows: Sequence[ItemRow]) -> FloatArray:

@@ -16,8 +16,6 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 DATA = ROOT.parent / "shared" / "data" / "recommend"
@@ -99,13 +97,8 @@ SETS = {
 }
 
 
-def interval(figures, other=None, draws=2000):
-    """The mean and its 95 % bootstrap interval over users; of the difference where `other` is given."""
-    values = figures if other is None else figures - other
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(0, len(values), (draws, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return [round(float(x), 4) for x in (values.mean(), low, high)]
+def rounded(values):
+    return [round(value, 4) for value in values]
 
 
 def measure_set(name, method, out):
@@ -117,6 +110,7 @@ def measure_set(name, method, out):
     from pipelines.recommending.reading import read_events, read_items
     from services.recommender.events import Like
     from services.recommender.store import open_database, to_document
+    from shared.evaluation.ranking import bootstrap_mean, paired_difference
     from shared.finetuning.recipe import Method, Recipe
     from shared.settings import load_settings
     from shared.storage.migrate import open_checked
@@ -154,13 +148,16 @@ def measure_set(name, method, out):
             "seconds": round(time.monotonic() - started),
             "figures": {
                 n: {
-                    "ndcg_at_20": interval(m.ndcg),
+                    "ndcg_at_20": rounded(bootstrap_mean(m.ndcg)),
                     "recall_at_20": round(float(m.recall.mean()), 4),
                     "coverage": round(m.coverage, 3),
                 }
                 for n, m in found.items()
             },
-            "product_minus_best_plain": [best, *interval(found["product"].ndcg, found[best].ndcg)],
+            "product_minus_best_plain": [
+                best,
+                *rounded(paired_difference(found["product"].ndcg, found[best].ndcg)),
+            ],
         }
 
 

@@ -7,7 +7,7 @@ from pipelines.recommending.cases import Cuts, before, cases_between, cuts_by_sh
 from pipelines.recommending.choosing import choose, table_of
 from pipelines.recommending.learning import Data, judge, plan, repeated, with_weights, world_of
 from pipelines.recommending.matrices import ease, interactions, knn, learn
-from pipelines.recommending.measuring import by_popularity, measure, ndcg_of, product
+from pipelines.recommending.measuring import by_popularity, measure, product
 from pipelines.recommending.pairs import pairs
 from services.recommender.domain import Act
 from services.recommender.events import Like
@@ -124,20 +124,6 @@ def test_without_choices_every_event_is_a_target():
     acts = [act("u", "a", 1, "view"), act("u", "b", 3, "view")]
     (case,), _ = cases_between(acts, START + timedelta(days=2), None)
     assert case.targets == ("b",)
-
-
-@pytest.mark.parametrize(
-    ("ranked", "targets", "value"),
-    [
-        (["a", "b"], {"a"}, 1.0),
-        (["b", "a"], {"a"}, 1 / np.log2(3)),
-        (["a", "b", "c"], {"a", "c"}, 1.5 / (1 + 1 / np.log2(3))),
-        (["x"], {"a"}, 0.0),
-        ([], {"a"}, 0.0),
-    ],
-)
-def test_ndcg(ranked, targets, value):
-    assert ndcg_of(ranked, targets) == pytest.approx(value)
 
 
 def test_the_table_gives_the_figures_of_the_ranking_that_is_served(data):
