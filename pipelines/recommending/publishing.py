@@ -195,7 +195,14 @@ def store_index(
     with place.store.create(place.index_name, "index", parents={MODEL: model}) as draft:
         index.save(draft.path, encoder.fingerprint, sequence)
         draft.metrics = {"items": len(ids)}
+        draft.extra = {"ledger": identity_of(place)}
     return draft.artifact.ref
+
+
+def identity_of(place: Workplace) -> str:
+    """Return which items table this is: the sequence numbers of another one mean nothing here."""
+    with open_checked(open_database(place.settings)) as db, db.read() as session:
+        return ledger().identity(session)
 
 
 def index_items(
@@ -219,7 +226,9 @@ def compact(place: Workplace) -> dict[str, Any] | None:
         with db.read() as session:
             head = ledger().head(session)
         encoder = load_model(live.parent(MODEL).path)
-        if head == flat.load(live.parent(INDEX).path, encoder.fingerprint)[1].sequence:
+        known = live.parent(INDEX)
+        same = known.manifest.extra.get("ledger") == identity_of(place)
+        if same and head == flat.load(known.path, encoder.fingerprint)[1].sequence:
             return None
         return _reindex(place, db, "", promote=True)
 

@@ -13,6 +13,7 @@ from services.recommender.collaborative import ItemMatrix
 from services.recommender.events import Like
 from services.recommender.popularity import WINDOW
 from services.recommender.rank import Weights
+from services.recommender.store import ledger
 from services.recommender.whitening import WhitenedEncoder, Whitening
 from shared.artifacts.store import Artifact
 from shared.errors import Damaged
@@ -85,6 +86,9 @@ def load(bundle: Artifact, db: Database, load_encoder: LoadModel) -> Serving:
     encoder = load_encoder(bundle.parent(MODEL).path)
     index, meta = flat.load(bundle.parent(INDEX).path, encoder.fingerprint)
     ranking, matrix = load_ranker(bundle)
-    catalogue = Catalogue(index, meta.sequence, encoder, matrix)
+    with db.read() as session:
+        # Numbers of another table say nothing about this one: then every item is newer than the index.
+        same = ledger().identity(session) == bundle.parent(INDEX).manifest.extra.get("ledger")
+    catalogue = Catalogue(index, meta.sequence if same else 0, encoder, matrix)
     catalogue.catch_up(db)
     return Serving(str(bundle.ref), bundle.manifest.parents[INDEX], encoder, catalogue, ranking)

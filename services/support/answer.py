@@ -116,7 +116,12 @@ def _fits(
 
 def told(quotes: Sequence[Quote]) -> str:
     """Return the answer's text: each quote with the number of its citation, from [1]."""
-    return "\n".join(f"{quote.text.strip()} [{number}]" for number, quote in enumerate(quotes, 1))
+    return "\n".join(f"{_readable(quote)} [{number}]" for number, quote in enumerate(quotes, 1))
+
+
+def _readable(quote: Quote) -> str:
+    text = quote.text.strip()
+    return text if "\n" in text else text.removeprefix("- ")  # a list of one entry needs no mark
 
 
 def grounded(quotes: Sequence[Quote]) -> Draft:
