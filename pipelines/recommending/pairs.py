@@ -13,7 +13,8 @@ from shared.storage.documents import text_hash
 
 CLOSE = timedelta(days=2)
 HISTORY = 3  # titles of the past that stand for a person in half of the pairs
-PAIRS = 3_000  # two minutes of tuning on two cores; more changed little
+PER_ITEM = 4  # pairs for each item of the catalogue,
+PAIRS = 3_000  # and in all: a few minutes of tuning on two cores
 _VALID = 10  # one user in so many is kept for validation
 
 
@@ -25,9 +26,11 @@ def pairs(
     like: Like | None = None,
     ordered: bool = False,
     seed: int = 0,
-    most: int = PAIRS,
+    most: int | None = None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return training and validation rows `{"anchor", "positive"}`, at most `most` and a tenth of that.
+
+    By default `most` is four for each item and 3,000 in all.
 
     `acts` come by time. Neighbours in a person's choices are close in time, or (`ordered`: without
     times) next to each other. A pair of items comes once, whoever chose it; users never change sides.
@@ -45,7 +48,7 @@ def pairs(
                 past = [act.item_id for act in of_user[user][max(0, place + 1 - HISTORY) : place + 1]]
                 side.setdefault((one.item_id, other.item_id), _anchor(past, texts, titles, len(side)))
     train, valid = (_rows(side, texts) for side in sides)
-    rng = np.random.default_rng(seed)
+    rng, most = np.random.default_rng(seed), most or min(PAIRS, PER_ITEM * len(texts))
     return _some(train, most, rng), _some(valid, most // 10, rng)
 
 
