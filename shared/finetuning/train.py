@@ -74,7 +74,7 @@ def finetune(
     key = hashlib.sha256((recipe.hash() + data_hash(data)).encode()).hexdigest()[:16]
     place = (work or home / "work") / key
     tokenize = loop.tokenizing(tokenizer, max_tokens)
-    curves = _tune(model, tokenize, recipe, train, valid, place, progress)
+    curves = tune(model, tokenize, recipe, train, valid, place, progress=progress)
     served = export.export(model, tokenizer, base, out, max_tokens=max_tokens)
     evaluation = _calibrate(served, out, specs, valid)
     _write(out / "recipe.json", recipe.model_dump(mode="json"))
@@ -121,16 +121,17 @@ def _resolved(recipe: Recipe, base: Base, rows: int) -> Recipe:
     )
 
 
-def _tune(
+def tune(
     model: HeadedModel,
     tokenize: Tokenize,
     recipe: Recipe,
     train: list[Example],
     valid: list[Example],
     work: Path,
+    *,
     progress: bool,
 ) -> dict[str, Any]:
-    """Fit the heads, then tune everything as the recipe says; returns the curves."""
+    """Fit the heads, then tune everything as the (resolved) recipe says; returns the curves."""
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     frozen = recipe.method.kind == "frozen"
     keeps = any(head.keep for head in recipe.heads.values()) and not frozen

@@ -120,7 +120,8 @@ class TextModel:
         for batch in batches([len(row) for row in rows]):
             ids, mask = pad([rows[i] for i in batch], self.card.pad_id)
             for name, values in self._engine.run(ids, mask).items():
-                found[name][batch] = values
+                if name in found:
+                    found[name][batch] = values
         return found
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -40,3 +41,20 @@ def tiny_bert(folder: Path, texts: Iterable[str], *, pooling: str = "mean", seed
     (folder / "1_Pooling").mkdir(exist_ok=True)
     (folder / "1_Pooling" / "config.json").write_text(f'{{"pooling_mode": "{pooling}"}}', "utf-8")
     return folder
+
+
+TINY_TEXTS = {
+    "card": ("my card is lost", "where is my card", "the card did not come", "card not here"),
+    "money": ("send money home", "the money is gone", "money did not arrive", "where is the money"),
+    "rate": ("what is the rate", "the rate is bad", "which rate is used", "rate of today"),
+}
+
+
+def tiny_rows() -> list[dict[str, Any]]:
+    """Return 60 rows `{text, label, tags}` over three labels that a few words tell apart."""
+    return [
+        {"text": f"{text} {ending}", "label": label, "tags": [label, "late"] if "not" in text else [label]}
+        for label, texts in TINY_TEXTS.items()
+        for text in texts
+        for ending in ("please", "now", "today", "again", "sir")
+    ]

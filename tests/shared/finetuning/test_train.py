@@ -1,0 +1,135 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from shared.errors import BadInput
+from shared.finetuning.bases import resolve
+from shared.finetuning.examples import examples, head_specs
+from shared.finetuning.loop import Diverged, tokenizing
+from shared.finetuning.probe import encode
+from shared.finetuning.rows import Rows
+from shared.finetuning.train import export_frozen, finetune, load, tune
+from shared.models.text_model import TextModel
+from shared.testing.tiny_models import tiny_rows
+
+
+def test_full_tuning_learns_all_heads_and_leaves_a_whole_folder(recipe, rows, tmp_path, capfd):
+    report = finetune(recipe(), {"rows": rows}, tmp_path / "out", home=tmp_path / "home")
+    out = capfd.readouterr()
+    assert "fine-tuning" in out.err  # stdout belongs to results
+    assert "step" not in out.out
+    assert "loss" not in out.out
+    assert report.metrics["intent"]["accuracy"] == 1.0
+    names = {
+        str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()
+    }
+    assert names >= {"config.json", "model.safetensors", "heads.safetensors", "model.json", "selftest.json"}
+    assert names >= {"onnx/model.onnx", "tokenizer.json", "recipe.json", "curves.json", "evaluation.json"}
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
+    assert list((tmp_path / "home").rglob("*.*")) == []  # the checkpoints are gone
+    curves = json.loads((tmp_path / "out" / "curves.json").read_text("utf-8"))
+    assert [point["epoch"] for point in curves["epochs"]] == [0, 1, 2]
+    told = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))["intent"]
+    assert np.sum(told["confusion"]) == told["rows"] == len(rows.valid)
+    assert sum(step["rows"] for step in told["reliability"]) == told["rows"]
+    settled = json.loads((tmp_path / "out" / "recipe.json").read_text("utf-8"))
+    assert settled["train"]["precision"] == "fp32"
+    assert settled["base_sha256"]
+
+
+def test_the_tokenizer_neither_pads_nor_cuts_early(recipe, rows, tmp_path):
+    made = recipe(method={"kind": "frozen"}, train={"max_tokens": 12})
+    finetune(made, {"rows": rows}, tmp_path / "out", home=tmp_path, progress=False)
+    file = json.loads((tmp_path / "out" / "tokenizer.json").read_text("utf-8"))
+    assert file["padding"] is None
+    assert file["truncation"]["max_length"] == 12
+
+
+def test_frozen_heads_are_a_logistic_regression(recipe, rows, tiny, tmp_path):
+    export_frozen(str(tiny), tmp_path / "frozen", home=tmp_path)
+    finetune(
+        recipe(method={"kind": "frozen"}), {"rows": rows}, tmp_path / "out", home=tmp_path, progress=False
+    )
+    base, model = TextModel.load(tmp_path / "frozen"), TextModel.load(tmp_path / "out")
+    texts = [str(row["text"]) for row in rows.valid]
+    assert base.fingerprint == model.fingerprint  # the backbone did not move
+    assert model.embed(texts) == pytest.approx(base.embed(texts), abs=1e-5)
+    train = base.embed([str(row["text"]) for row in rows.train])
+    plain = LogisticRegression(C=30, max_iter=500).fit(train, [row["label"] for row in rows.train])
+    head = model.heads["intent"]
+    said = [head.labels[i] for i in model.logits(texts)["intent"].argmax(1)]
+    assert said == plain.predict(base.embed(texts)).tolist()
+
+
+def test_keep_holds_the_vectors_near_the_base(recipe, rows, tmp_path):
+    texts = [str(row["text"]) for row in rows.valid]
+    moved = {}
+    for keep in (0.0, 20.0):
+        heads = {"intent": {"kind": "classify", "data": "rows"}, "embed": {"kind": "embed", "keep": keep}}
+        made = recipe(heads=heads, train={"max_tokens": 64})
+        data = {"rows": Rows(rows.train)}  # without validation rows: both take the last epoch
+        specs = head_specs(made, data)
+        model, tokenizer, length = load(resolve(made.base, home=tmp_path), made, specs)
+        tokenize = tokenizing(tokenizer, length)
+        before = encode(model, tokenize, texts)
+        train = examples(made, specs, data, "train")
+        tune(model, tokenize, made, train, [], tmp_path / f"{keep}", progress=False)
+        moved[keep] = float(1 - (before * encode(model, tokenize, texts)).sum(1).mean())
+    assert moved[20.0] < moved[0.0] / 2
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_a_reason(recipe, rows, tmp_path):
+    with pytest.raises(Diverged, match=r"the loss became nan at step \d+; lower train.rate"):
+        finetune(
+            recipe(train={"rate": 1e30, "clip": 0, "warmup": 0}), {"rows": rows}, tmp_path / "out",
+            home=tmp_path, progress=False,
+        )  # fmt: skip
+
+
+def test_no_usable_row_is_said(recipe, tmp_path):
+    rows = Rows([{"words": row["text"], "label": row["label"], "tags": row["tags"]} for row in tiny_rows()])
+    with pytest.raises(BadInput, match="no training row has a text"):
+        finetune(recipe(), {"rows": rows}, tmp_path / "out", home=tmp_path, progress=False)
+
+
+CHILD = """
+import json, sys
+from pathlib import Path
+from shared.finetuning.recipe import Recipe
+from shared.finetuning.rows import Rows
+from shared.finetuning.train import finetune
+from shared.testing.tiny_models import tiny_rows
+recipe, home, out = Recipe.parse(json.loads(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3])
+rows = tiny_rows()
+finetune(recipe, {"rows": Rows(rows[::2], rows[1::2])}, out, home=home, work=home / "work")
+"""
+
+
+def test_a_killed_run_goes_on_and_ends_like_one_that_was_not(recipe, tmp_path):
+    made = recipe(train={"epochs": 12, "rate": 2e-4, "patience": None})
+    rows = tiny_rows()
+    data = {"rows": Rows(rows[::2], rows[1::2])}
+    command = [sys.executable, "-W", "ignore", "-c", CHILD, made.model_dump_json(), str(tmp_path / "home")]
+    child = subprocess.Popen([*command, str(tmp_path / "killed")], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "home").rglob("checkpoint-*/trainer_state.json")):
+        assert child.poll() is None
+        assert time.monotonic() < deadline
+        os.sched_yield()
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    left = sorted((tmp_path / "home").rglob("checkpoint-*"))
+    assert left
+    assert not (tmp_path / "killed" / "model.json").exists()
+    again = finetune(made, data, tmp_path / "killed", home=tmp_path / "home", work=tmp_path / "home" / "work")
+    whole = finetune(made, data, tmp_path / "whole", home=tmp_path / "other", progress=False)
+    assert again.curves == whole.curves
+    one, two = TextModel.load(tmp_path / "killed"), TextModel.load(tmp_path / "whole")
+    assert one.fingerprint == two.fingerprint
