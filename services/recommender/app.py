@@ -214,7 +214,9 @@ def build(
     db = open_database(settings)
     own = settings.app("recommender")
     assert isinstance(own, AppSettings)  # noqa: S101 - load_settings made it of this class
-    encoder = load_encoder or (lambda path: load_model(path, settings.runtime.threads))
+    encoder = load_encoder or (
+        lambda path: load_model(path, settings.runtime.threads, settings.runtime.engine)
+    )
     pointer = Pointer(store, "recommender", clock)
     live: Live[Serving] = Live(pointer, lambda bundle: load(bundle, open_checked(db), encoder))
     return RecommenderApp(db, live, clock, own.diversity)

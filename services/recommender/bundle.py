@@ -19,7 +19,7 @@ from shared.artifacts.store import Artifact
 from shared.errors import Damaged
 from shared.index import flat
 from shared.models.encoder import Encoder
-from shared.models.text_model import TextModel
+from shared.models.text_model import Runtime, TextModel
 from shared.storage.engine import Database
 
 MODEL, INDEX, RANKER = "model", "index", "ranker"  # the roles of a bundle's parts
@@ -64,9 +64,11 @@ class Serving:
     ranking: Ranking
 
 
-def load_model(path: Path, threads: int | None = None) -> Encoder:
+def load_model(path: Path, threads: int | None = None, engine: Runtime = "onnx") -> Encoder:
     """Return the whitened encoder of a model artifact, after its self-test; raises Damaged."""
-    return WhitenedEncoder(TextModel.load(path, threads=threads), Whitening.load(path / WHITENING))
+    return WhitenedEncoder(
+        TextModel.load(path, threads=threads, engine=engine), Whitening.load(path / WHITENING)
+    )
 
 
 def load_ranker(bundle: Artifact) -> tuple[Ranking, ItemMatrix]:

@@ -94,7 +94,7 @@ def build(
     clock = clock or SystemClock()
     own = settings.app("sentiment")
     assert isinstance(own, AppSettings)  # noqa: S101 - load_settings made it of this class
-    model = load_one or (lambda path: load_model(path, settings.runtime.threads))
+    model = load_one or (lambda path: load_model(path, settings.runtime.threads, settings.runtime.engine))
     pointer = Pointer(store, "sentiment", clock)
     live: Live[Scorer] = Live(pointer, lambda bundle: load(bundle, model))
     topics: Live[tuple[Topic, ...]] = Live(pointer, topics_of)

@@ -164,7 +164,9 @@ def build(
     """Return the application over the artifacts in `store`; nothing is opened or loaded yet."""
     clock = clock or SystemClock()
     db = open_database(settings)
-    encoder = load_encoder or (lambda path: load_model(path, settings.runtime.threads))
+    encoder = load_encoder or (
+        lambda path: load_model(path, settings.runtime.threads, settings.runtime.engine)
+    )
     pointer = Pointer(store, "support", clock)
     live: Live[Serving] = Live(pointer, lambda bundle: load(bundle, open_checked(db), encoder))
     return SupportApp(db, live, clock)

@@ -17,6 +17,8 @@ from shared.models.batching import IntArray, batches, pad
 from shared.models.card import GRAPH, RESTORE, TOKENIZER, ModelCard
 from shared.models.heads import FloatArray, HeadSpec
 
+Runtime = Literal["onnx", "torch"]
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -73,9 +75,7 @@ class TextModel:
         self._engine = engine
 
     @classmethod
-    def load(
-        cls, path: Path, *, threads: int | None = None, engine: Literal["onnx", "torch"] = "onnx"
-    ) -> "TextModel":
+    def load(cls, path: Path, *, threads: int | None = None, engine: Runtime = "onnx") -> "TextModel":
         """Load a model folder and run its self-test on `threads` threads (by default the usable cores).
 
         `engine` "torch" serves the trained weights instead of the graph; it needs torch installed.
@@ -87,9 +87,7 @@ class TextModel:
         return model
 
     @classmethod
-    def open(
-        cls, path: Path, *, threads: int | None = None, engine: Literal["onnx", "torch"] = "onnx"
-    ) -> "TextModel":
+    def open(cls, path: Path, *, threads: int | None = None, engine: Runtime = "onnx") -> "TextModel":
         """Load without the self-test: for the export, which writes it."""
         card, count = ModelCard.read(path), threads or usable_cores()
         runs = _torch_engine(path, count) if engine == "torch" else OnnxEngine.load(path / GRAPH, count)
