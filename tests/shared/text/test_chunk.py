@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from shared.text.chunk import chunk
@@ -9,7 +11,8 @@ TEXT = " ".join(f"Sentence number {i} is here." for i in range(40))
 @pytest.mark.parametrize("max_words, overlap", [(20, 6), (20, 0), (5, 4), (180, 30), (7, 5)])
 def test_chunks_cover_the_text_within_their_limits(max_words, overlap):
     chunks = chunk("Title", TEXT, max_words=max_words, overlap=overlap)
-    assert chunks[0].start == 0 and chunks[-1].end == len(TEXT)
+    assert chunks[0].start == 0
+    assert chunks[-1].end == len(TEXT)
     assert [piece.id_suffix for piece in chunks] == [str(i) for i in range(len(chunks))]
     covered = {i for piece in chunks for i in range(piece.start, piece.end)}
     assert all(word.start in covered for word in words(TEXT))
@@ -17,8 +20,9 @@ def test_chunks_cover_the_text_within_their_limits(max_words, overlap):
         assert piece.text == "Title\n" + TEXT[piece.start : piece.end]
         assert len(words(TEXT[piece.start : piece.end])) <= max_words
         assert TEXT[piece.end - 1] == "."
-    for before, after in zip(chunks, chunks[1:], strict=False):
-        assert before.start < after.start and before.end < after.end
+    for before, after in itertools.pairwise(chunks):
+        assert before.start < after.start
+        assert before.end < after.end
         assert len(words(TEXT[after.start : before.end])) <= overlap
 
 

@@ -53,4 +53,6 @@ def test_plain_joins_wrapped_lines_but_not_lists():
 
 @pytest.mark.parametrize("text", ["", "  \n ", "\x00"])
 def test_nothing_gives_nothing(text):
-    assert plain(text) == "" and markdown(text).text == "" and html(text).text == ""
+    assert plain(text) == ""
+    assert markdown(text).text == ""
+    assert html(text).text == ""
