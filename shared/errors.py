@@ -92,9 +92,7 @@ class TooMany(TrilliumError):
 
     status, exit_code, title = 429, 9, "Too many requests"
 
-    def __init__(
-        self, detail: str, *, retry_after: int = 1, extra: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, detail: str, *, retry_after: int = 1, extra: Mapping[str, Any] | None = None) -> None:
         super().__init__(detail, extra=extra)
         self.retry_after = retry_after
 
