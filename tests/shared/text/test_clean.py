@@ -5,8 +5,10 @@ from shared.text.clean import front_matter, html, markdown, plain
 
 def test_markdown_becomes_lines_that_can_be_quoted():
     page = markdown(
-        "# How to *reset*\n\nHold the button for 10\nseconds.\n1. Open **the app**.\n2. Tap [here](http://x.y).\n\n"
-        "- a\n- b ![img](http://evil/x.png)\n\n| Plan | Price |\n|---|---|\n| S | 5 |\n\n## More\nText & <b>x</b>."
+        "# How to *reset*\n\nHold the button for 10\nseconds.\n1. Open **the app**.\n"
+        "2. Tap [here](http://x.y).\n\n"
+        "- a\n- b ![img](http://evil/x.png)\n\n| Plan | Price |\n|---|---|\n| S | 5 |\n\n"
+        "## More\nText & <b>x</b>."
     )
     assert page.title == "How to reset"
     assert page.text == (
