@@ -45,13 +45,13 @@ class Writer:
 
     def _joined(self, topic: str, sentiment: str) -> Headline:
         opposite = "positive" if sentiment == "negative" else "negative"
-        second = topic if self._rng.random() < 0.6 else self._rng.choice(sorted(phrases.TOPICS))
+        second = topic if self._rng.random() < 0.4 else self._rng.choice(sorted(phrases.TOPICS))
         parts = {
             "main": self._clause(topic, sentiment),
             "other": self._clause(second, opposite),
         }
         frame = self._rng.choice(phrases.JOINED[self._side()])
-        return self._dressed(frame.format(**parts), sentiment, (topic, second))
+        return self._dressed(frame.format(**parts), sentiment, (topic,))
 
     def _framed(self, topic: str, sentiment: str) -> Headline | None:
         choices = [
