@@ -32,6 +32,7 @@ SMALL = 4_000  # items; above, one inversion takes half a minute and few are tri
 REPEATED = 0.15  # share of choices that repeat an earlier one, from which repeats may be shown
 SAMPLE = 500  # validation users that decide between matrices
 _FIRST_DECAY = 0.95
+VARIANTS = ("product, diversified", "text alone")  # of the product, measured beside it
 TEXT_ALONE = {"half": 1e9, "popular": 0.0, "repeat": 0.0}
 
 

@@ -9,7 +9,7 @@ from pipelines.flow import Workplace, data_hash, publish
 from pipelines.gate import Verdict, check_index, compare_rankings
 from pipelines.recommending.cases import before, cuts_by_share
 from pipelines.recommending.encoders import Candidate, frozen, store_model, tuned, whitened
-from pipelines.recommending.learning import Data, Plan, judge, plan, with_weights, world_of
+from pipelines.recommending.learning import VARIANTS, Data, Plan, judge, plan, with_weights, world_of
 from pipelines.recommending.measuring import Measured, measure, product
 from pipelines.recommending.pairs import pairs
 from pipelines.recommending.reading import Events, read_events, read_items
@@ -126,7 +126,7 @@ def verdict_of(judged: dict[str, Measured], old: Measured | None, live_name: str
         live_name=live_name,
         plain_name=plain,
     )
-    verdict.metrics["test"] = {
+    shown = {
         name: {
             "ndcg_at_20": round(float(m.ndcg.mean()), 4),
             "recall_at_20": round(float(m.recall.mean()), 4),
@@ -134,6 +134,9 @@ def verdict_of(judged: dict[str, Measured], old: Measured | None, live_name: str
         }
         for name, m in judged.items()
     }
+    # "test" holds the product beside the plain methods, "variants" what is no method of its own.
+    verdict.metrics["test"] = {name: one for name, one in shown.items() if name not in VARIANTS}
+    verdict.metrics["variants"] = {name: shown[name] for name in VARIANTS}
     verdict.metrics["validation"] = {"encoders": chosen.valid, "matrices": chosen.made.tried}
     verdict.metrics["encoder"] = chosen.candidate.name
     verdict.metrics["seen_items"] = "kept" if chosen.ranking.repeats else "left out"
