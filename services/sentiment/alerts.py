@@ -44,8 +44,10 @@ def step(series: str, state: State, verdict: Verdict, end: int, rules: Rules) ->
     cool-down after that opens the old alert again.
     """
     if state.phase in (Phase.QUIET, Phase.PENDING):
-        return _before(series, state, verdict, end, rules)
-    return _during(state, verdict, end, rules)
+        after, event = _before(series, state, verdict, end, rules)
+    else:
+        after, event = _during(state, verdict, end, rules)
+    return replace(after, last=end), event
 
 
 def _before(
@@ -53,7 +55,8 @@ def _before(
 ) -> tuple[State, Event | None]:
     if not verdict.surge:
         return replace(state, phase=Phase.QUIET, hits=0, peak=0, p=1.0), None
-    first = state.phase is Phase.QUIET
+    # Windows on both sides of a hole in the stream are not in a row.
+    first = state.phase is Phase.QUIET or end - state.last > rules.step
     state = replace(
         state,
         phase=Phase.PENDING,
