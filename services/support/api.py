@@ -1,5 +1,6 @@
 """The HTTP interface of support."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Query
@@ -83,8 +84,8 @@ def _documents(app: SupportApp) -> APIRouter:
     def one(document_id: str, principal: Annotated[Principal, AGENT]) -> DocumentText:
         with app.database().read() as session:
             rows = ledger().get(session, [_clean(document_id)])
-        if not rows or not to_document(rows[0]).visible_to(_asker(principal)):
-            raise NotFound(f"there is no document {document_id!r}; GET /v1/documents lists them")
+        if not rows or not _may_see(rows, principal):
+            raise _missing(document_id)
         return DocumentText.model_validate({**_fields(rows[0]), "text": rows[0].text})
 
     @router.put("/{document_id:path}")
@@ -93,18 +94,31 @@ def _documents(app: SupportApp) -> APIRouter:
     ) -> DocumentText:
         new = _from_request(document_id, document)
         with app.database().write() as session:
+            if not _may_see(ledger().get(session, [document_id]), principal):
+                raise _missing(document_id)
             ledger(app.clock).upsert(session, [new])
             row = ledger().get(session, [document_id])[0]
             return DocumentText.model_validate({**_fields(row), "text": row.text})
 
-    @router.delete("/{document_id:path}", dependencies=[EDITOR])
-    def delete(document_id: str) -> DocumentRemoved:
+    @router.delete("/{document_id:path}")
+    def delete(document_id: str, principal: Annotated[Principal, EDITOR]) -> DocumentRemoved:
         with app.database().write() as session:
-            if not ledger(app.clock).delete(session, [_clean(document_id)]):
-                raise NotFound(f"there is no document {document_id!r}; GET /v1/documents lists them")
+            rows = ledger().get(session, [_clean(document_id)])
+            if not rows or not _may_see(rows, principal):
+                raise _missing(document_id)
+            ledger(app.clock).delete(session, [document_id])
         return DocumentRemoved(id=document_id, deleted=True)
 
     return router
+
+
+def _may_see(rows: Sequence[ArticleRow], principal: Principal) -> bool:
+    return all(to_document(row).visible_to(_asker(principal)) for row in rows)
+
+
+def _missing(document_id: str) -> NotFound:
+    # The same for what is not there and for what one may not see: else the error would tell.
+    return NotFound(f"there is no document {document_id!r}; GET /v1/documents lists them")
 
 
 def _clean(text: str) -> str:

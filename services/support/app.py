@@ -58,7 +58,7 @@ class SupportApp:
         # 1. reads: the documents as they are now, and what was offered in this conversation
         serving.knowledge.catch_up(db)
         conversation = request.conversation_id or uuid.uuid4().hex
-        text = self._meant(db, request, conversation)
+        text = self._meant(db, request, conversation, asker)
         # 2. the pure middle: one pass of the model gives the vector and the intent
         query = serving.intents.read(text, serving.encoder.run([text], query=True))
         with serving.knowledge.lock:
@@ -70,12 +70,12 @@ class SupportApp:
             session.add(_row(request.question, answer, draft, asker, self.clock.now()))
         return answer
 
-    def _meant(self, db: Database, request: AskRequest, conversation: str) -> str:
+    def _meant(self, db: Database, request: AskRequest, conversation: str, asker: Asker) -> str:
         """Return the question; one that picks an offered intent is joined to what it answers."""
         if request.conversation_id is None:
             return request.question
         with db.read() as session:
-            before = last_turn(session, conversation)
+            before = last_turn(session, conversation, asker.name)
         if before is not None and request.question in {title_of(name) for name in before.choices}:
             return f"{request.question}: {before.question}"
         return request.question

@@ -11,7 +11,7 @@ from services.support.intents import Intents
 UNSURE = 0.45  # below this probability the likeliest intent alone is not enough
 CLOSE = 0.6  # the second intent is a real alternative from this share of the first on
 
-NO_DOCUMENTS = "no documents are indexed yet"
+NO_DOCUMENTS = "there are no documents to answer from"
 UNKNOWN = "nothing in the documents answers this"
 _SORRY = "I don't know the answer to this. I am handing you over to a person."
 

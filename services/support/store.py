@@ -80,7 +80,9 @@ def to_document(row: ArticleRow) -> Document:
     return Document(row.id, row.title, row.text, row.url, frozenset(row.groups), row.version)
 
 
-def last_turn(session: Session, conversation_id: str) -> AnswerRow | None:
-    """Return the newest turn of a conversation, or None."""
-    query = select(AnswerRow).where(AnswerRow.conversation_id == conversation_id)
+def last_turn(session: Session, conversation_id: str, asked_by: str) -> AnswerRow | None:
+    """Return the newest turn that `asked_by` had in a conversation, or None."""
+    query = select(AnswerRow).where(
+        AnswerRow.conversation_id == conversation_id, AnswerRow.asked_by == asked_by
+    )
     return session.scalars(query.order_by(AnswerRow.at.desc(), AnswerRow.id).limit(1)).first()
