@@ -132,17 +132,18 @@ def _write_alert(session: Session, judged: Judged, rules: Rules, model: str) -> 
     event, verdict = judged.event, judged.verdict
     assert event is not None  # noqa: S101 - the caller's condition
     row = session.get(AlertRow, event.alert)
+    is_new = row is None
     if row is None:
         row = AlertRow(id=event.alert, series=judged.series, kind="topic", severity=_SEVERITIES[0], peak=0)
-        row.opened, row.model, row.resolved = to_time(judged.state.opened), model, None
-        session.add(row)
-    if event.stronger:
+        row.opened, row.model = to_time(judged.state.opened), model
+    if event.stronger or is_new:
         row.why = why_of(session, judged.series, judged.end, rules.window, verdict)
         found = severity(verdict.p_count, verdict.expected, verdict.counts.negative)
         row.severity = max(row.severity, found, key=_SEVERITIES.index)
     row.peak = max(row.peak, judged.state.peak)
     row.state = "resolved" if event.change is Change.RESOLVED else str(judged.state.phase)
     row.resolved = to_time(judged.end) if event.change is Change.RESOLVED else None
+    session.add(row)
+    session.flush()
     if event.change is not Change.UPDATED:
-        session.flush()
         add_notice(session, row, event.change, event.at)

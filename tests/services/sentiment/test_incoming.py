@@ -75,9 +75,7 @@ mood,no keywords,
 def test_a_topics_file_is_read_and_written_alike():
     topics = parse_topics(FILE)
     assert [topic.name for topic in topics] == ["banks", "ships", "mood"]
-    assert topics[0] == Topic(
-        "banks", "Banks, and what they lend", ("bank", "loan*", "central bank", "银行")
-    )
+    assert topics[0] == Topic("banks", "Banks, and what they lend", ("bank", "loan*", "central bank", "银行"))
     assert parse_topics(to_csv(topics)) == topics
 
 

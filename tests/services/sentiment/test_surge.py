@@ -88,7 +88,11 @@ def test_without_history_it_is_learning():
 
 
 def test_the_week_begins_on_monday():
-    assert [hour_of_week(MONDAY), hour_of_week(MONDAY - HOUR), hour_of_week(MONDAY + 25 * HOUR)] == [0, 167, 25]
+    assert [hour_of_week(MONDAY), hour_of_week(MONDAY - HOUR), hour_of_week(MONDAY + 25 * HOUR)] == [
+        0,
+        167,
+        25,
+    ]
 
 
 def test_only_days_with_items_are_observed_and_only_whole_ones_before():
