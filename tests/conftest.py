@@ -1,16 +1,19 @@
 """Tests can't reach the world, write only below their own folder, and say why they skip."""
 
 import os
+import re
+import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytest_plugins = [p for p in ("shared.testing.databases", "shared.testing.streams") if find_spec(p)]
+pytest_plugins = ["shared.testing.databases", "shared.testing.streams"]
 
 # With CI=true these parts are installed before the tests: to skip them then would hide a failure.
 PARTS = ("kafka", "postgres", "browser")
@@ -62,3 +65,75 @@ def data() -> Path:
 def trillium() -> list[str]:
     """The command line of this checkout, as a list for subprocess."""
     return [sys.executable, "-W", "ignore", "-m", "pipelines.cli"]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A home in which `trillium demo --once` ran, and what it said."""
+
+    home: Path
+    code: int
+    said: str
+
+
+def trillium_in(
+    home: Path, *arguments: str, timeout: float = 840, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line in `home` to its end."""
+    outer = {name: value for name, value in os.environ.items() if not name.startswith("TRILLIUM_")}
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "pipelines.cli", *arguments],
+        cwd=Path(__file__).parents[1],
+        env={**outer, "TRILLIUM_HOME": str(home), "HF_HUB_OFFLINE": "1", **env},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """The demo, run once for all tests that need its models and tables."""
+    home = tmp_path_factory.mktemp("demo")
+    done = trillium_in(home, "demo", "--once")
+    return Demo(home, done.returncode, done.stdout + done.stderr)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A demo that waits for people: where, and how to sign in."""
+
+    address: str
+    person: str
+    password: str
+    already: int
+    process: subprocess.Popen[str]
+
+
+@pytest.fixture(scope="session")
+def running_demo(demo: Demo) -> Iterator[Running]:
+    """A second start in the same home, left running; it is stopped by Ctrl-C at the end."""
+    assert demo.code == 0, demo.said
+    outer = {name: value for name, value in os.environ.items() if not name.startswith("TRILLIUM_")}
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "pipelines.cli", "demo"],
+        cwd=Path(__file__).parents[1],
+        env={**outer, "TRILLIUM_HOME": str(demo.home), "HF_HUB_OFFLINE": "1", "COLUMNS": "200"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    said: list[str] = []
+    for line in process.stderr:
+        said.append(line)
+        if "Ctrl-C" in line:
+            break
+    text = "".join(said)
+    found = re.search(r"(http://\S+)\s+sign in as (\S+), password (\S+)", text)
+    assert found, text
+    yield Running(found[1], found[2], found[3], text.count("already there"), process)
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    process.stderr.close()

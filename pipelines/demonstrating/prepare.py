@@ -26,6 +26,7 @@ COMMANDS: dict[str, list[str]] = {
         *("--events", f"{S}/recommender/events.csv"),
     ],
 }
+FILLS_TABLES = ("index support", "train recommender")
 
 
 def prepare(place: Place, console: Console) -> dict[str, dict[str, Any]]:
@@ -44,7 +45,8 @@ def prepare(place: Place, console: Console) -> dict[str, dict[str, Any]]:
 
 def _command(place: Place, arguments: list[str]) -> tuple[dict[str, Any], bool]:
     verb, app = arguments[:2]
-    database = place.settings().database.url
+    # Models are files; documents, items and events are rows, which another database lacks.
+    database = place.settings().database.url if f"{verb} {app}" in FILLS_TABLES else None
     work = place.home / "work" / ("demo-server" if database else "demo")
     if Pointer(ArtifactStore(place.home / "artifacts"), app).current() is None:
         (work / f"{verb}-{app}.json").unlink(missing_ok=True)
