@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from services.recommender.domain import Act
 from services.recommender.events import Like, is_positive
@@ -20,7 +21,11 @@ class Popularity:
 
     def top(self, k: int) -> list[str]:
         """Return the k most taken items, most first, ties by id."""
-        return sorted(self.counts, key=lambda item_id: (-self.counts[item_id], item_id))[:k]
+        return self._order[:k]
+
+    @cached_property
+    def _order(self) -> list[str]:
+        return sorted(self.counts, key=lambda item_id: (-self.counts[item_id], item_id))
 
 
 def popular_at(
