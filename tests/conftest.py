@@ -93,8 +93,12 @@ def trillium_in(
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """The demo, run once for all tests that need its models and tables."""
-    home = tmp_path_factory.mktemp("demo")
+    """The demo, run once for all tests that need its models and tables.
+
+    TRILLIUM_TEST_DEMO names a home to keep: the next run of the tests finds its models trained.
+    """
+    kept = os.environ.get("TRILLIUM_TEST_DEMO")
+    home = Path(kept) if kept else tmp_path_factory.mktemp("demo")
     done = trillium_in(home, "demo", "--once")
     return Demo(home, done.returncode, done.stdout + done.stderr)
 

@@ -93,7 +93,7 @@ def _json(file: Path, name: str, _home: Path, _found: Found) -> list[NewDocument
 
 def _jsonl(file: Path, name: str, home: Path, found: Found) -> list[NewDocument]:
     table: Table = read_rows(
-        file, required=["text"], optional=["id", "title", "url"], aliases={"content": "text"}
+        file, required=["text"], optional=["id", "title", "url", "groups"], aliases={"content": "text"}
     )
     if table.rejected:
         kept = keep_rejected(table, home)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sqlalchemy.orm import Session
 
 from pipelines.answering.documents import Found, read_documents
 from pipelines.answering.limits import cut, foreign_questions
@@ -19,7 +20,7 @@ from services.support.intents import HEAD, IntentCard, Intents, middles
 from services.support.knowledge import Knowledge, Snapshot, encode_chunks
 from services.support.store import ledger, open_database
 from shared.artifacts.store import Artifact, Ref
-from shared.errors import NotFound
+from shared.errors import NotFound, UsageError
 from shared.evaluation.baselines import tfidf_svm
 from shared.evaluation.classification import accuracy
 from shared.finetuning.recipe import Recipe
@@ -39,6 +40,7 @@ def train(
     place: Workplace, tickets: Path, recipe: Recipe, *, promote: bool, progress: bool = True
 ) -> dict[str, Any]:
     """Fine-tune on tickets, judge against live or the plain method, index anew, publish."""
+    _check(recipe)
     live = place.live()
     rows = read_tickets(tickets, place.settings.home, seed=recipe.train.seed)
     folder, report = _tuned(place, recipe, rows, progress=progress)
@@ -55,6 +57,15 @@ def train(
     return _publish(place, draft.artifact, verdict, promote=promote)
 
 
+def _check(recipe: Recipe) -> None:
+    kinds = [head.kind for head in recipe.heads.values()]
+    if HEAD not in recipe.heads or recipe.heads[HEAD].kind != "classify" or "embed" not in kinds:
+        raise UsageError(
+            f"the recipe has the heads {', '.join(recipe.heads) or 'none'}; support needs one named {HEAD!r} "
+            "of kind classify and one of kind embed"
+        )
+
+
 def index(
     place: Workplace, path: Path | None, remove: list[str], *, base: str | None, promote: bool
 ) -> dict[str, Any]:
@@ -68,6 +79,7 @@ def index(
     told: dict[str, Any] = {"changed": changed, "deleted": deleted}
     if found.rejected:
         told["rejected"] = [{"file": name, "why": why} for name, why in found.rejected]
+        told["note"] = "nothing was deleted, since not every file could be read"
     return {**result, "documents": told}
 
 
@@ -89,14 +101,25 @@ def _import(db: Database, path: Path | None, found: Found, remove: list[str]) ->
     changed = 0
     with db.write() as session:
         if path is not None:
-            done = ledger().sync_path(session, str(path.absolute()), found.documents)
-            changed, deleted = done.changed, done.deleted
+            changed, deleted = _synced(session, str(path.resolve()), found)
         if remove:
             gone = ledger().delete(session, remove)
             if not gone and path is None:
                 raise NotFound(f"there is no document {remove[0]!r}; GET /v1/documents lists them")
             deleted += gone
     return changed, deleted
+
+
+def _synced(session: Session, source: str, found: Found) -> tuple[int, int]:
+    """Write what was read; what is gone is deleted only where every file could be read.
+
+    Which documents a broken file held can't be known: none of them may be lost for it.
+    """
+    if found.rejected:
+        given = [replace(document, source_path=source) for document in found.documents]
+        return ledger().upsert(session, given), 0
+    done = ledger().sync_path(session, source, found.documents)
+    return done.changed, done.deleted
 
 
 def _tuned(place: Workplace, recipe: Recipe, rows: Tickets, *, progress: bool) -> tuple[Path, dict[str, Any]]:

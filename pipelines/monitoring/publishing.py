@@ -63,8 +63,8 @@ def fitting(recipe: Recipe, rows: Labelled) -> Recipe:
     head = recipe.heads.get(SENTIMENT)
     if head is None or head.kind != "classify" or head.data is None:
         raise BadInput(
-            f"the recipe needs a head {SENTIMENT!r} of kind classify with data; start from the one that ships, "
-            "pipelines/recipes/sentiment.toml"
+            f"the recipe needs a head {SENTIMENT!r} of kind classify with data; start from "
+            "the one that ships, pipelines/recipes/sentiment.toml"
         )
     heads = {name: one for name, one in recipe.heads.items() if name != TOPICS or rows.has_topics}
     return recipe.model_copy(update={"heads": heads, "labels": {}})

@@ -62,10 +62,9 @@ def test_the_planted_surge_is_on_the_live_page(page: Page) -> None:
 def test_a_user_gets_recommendations(page: Page) -> None:
     page.get_by_role("link", name="Query studio").click()
     wait_ready(page)
-    page.get_by_role("textbox").first.fill("u0228")
-    page.keyboard.press("Control+Enter")
+    page.keyboard.press("Control+Enter")  # by user, and the first of them, is what the page begins with
     wait_ready(page)
-    expect(page.get_by_role("option").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("option")).to_have_count(10, timeout=20_000)
     assert_page(page, page.watch)  # type: ignore[attr-defined]
     _keep(page, "studio")
 

@@ -46,6 +46,26 @@ def test_its_bundles_are_live_and_whole(demo: Any, app: str) -> None:
     assert {f["state"] for f in findings if f["part"] == f"live {app}"} == {"ok"}
 
 
+def test_ctrl_c_stops_everything(running_demo: Any) -> None:
+    # Others use the running demo before: browser tests come before flows by name.
+    children = psutil.Process(running_demo.process.pid).children(recursive=True)
+    assert len(children) >= 6
+    running_demo.process.send_signal(signal.SIGINT)
+    assert running_demo.process.wait(60) in (0, 130)
+    _gone, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+
+
+@pytest.mark.kafka
+@pytest.mark.postgres
+def test_the_same_on_kafka_and_postgresql(demo: Any, kafka_libs: Path) -> None:
+    assert demo.code == 0, demo.said
+    done = run(demo.home, "demo", "--once", "--real", KAFKA_HOME=str(kafka_libs.parent))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "starting Apache Kafka" in done.stderr
+    assert "all checks passed" in done.stderr
+
+
 def test_afterwards_serve_and_key_work_without_further_settings(demo: Any) -> None:
     from services.support.client import SupportClient
 
@@ -63,30 +83,11 @@ def test_afterwards_serve_and_key_work_without_further_settings(demo: Any) -> No
         assert server.stdout is not None
         address = next(word for line in server.stdout for word in line.split() if "http://" in word)
         address = address[address.index("http://") :].strip('",')
-        answer = SupportClient(address, token=key).ask("How do I get a new card after a theft?")
+        with SupportClient(address, token=key) as client:
+            answer = client.ask("How do I get a new card after a theft?")
         server.send_signal(signal.SIGTERM)
         rest = server.stdout.read()
         assert server.wait(30) == 0, rest
     assert answer.citations
     assert answer.model
     assert answer.model.startswith("support@")
-
-
-@pytest.mark.kafka
-@pytest.mark.postgres
-def test_the_same_on_kafka_and_postgresql(demo: Any, kafka_libs: Path) -> None:
-    assert demo.code == 0, demo.said
-    done = run(demo.home, "demo", "--once", "--real", KAFKA_HOME=str(kafka_libs.parent))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "starting Apache Kafka" in done.stderr
-    assert "all checks passed" in done.stderr
-
-
-def test_ctrl_c_stops_everything(running_demo: Any) -> None:
-    # The last in this file: others use the running demo. Browser tests come before flows by name.
-    children = psutil.Process(running_demo.process.pid).children(recursive=True)
-    assert len(children) >= 6
-    running_demo.process.send_signal(signal.SIGINT)
-    assert running_demo.process.wait(60) in (0, 130)
-    _gone, alive = psutil.wait_procs(children, timeout=10)
-    assert not alive
