@@ -20,7 +20,7 @@ test: prepare
 	@$(BIN)/python -m pytest
 
 check: $(READY)
-	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --no-cache --check --quiet . && $(BIN)/ruff check --no-cache --quiet .
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from shared.web.client import ServiceClient
-
 from services.recommender.contract import (
     Event,
     EventBatch,
@@ -17,6 +15,7 @@ from services.recommender.contract import (
     UserHistory,
     UserPage,
 )
+from shared.web.client import ServiceClient
 
 
 class RecommenderClient(ServiceClient):

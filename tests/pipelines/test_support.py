@@ -55,7 +55,7 @@ ENDINGS = (
 RECIPE = """
 data.tickets = { text = "question" }
 heads.intent = { kind = "classify", data = "tickets", label = "intent" }
-heads.vector = { kind = "embed", data = "tickets", anchor = "question", label = "intent" }
+heads.vector = { kind = "embed" }
 method = { kind = "frozen" }
 train = { precision = "fp32" }
 """
