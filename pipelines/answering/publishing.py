@@ -199,8 +199,10 @@ def _publish(place: Workplace, model: Artifact, verdict: Verdict | None, *, prom
     with open_checked(open_database(place.settings)) as db:
         made = _index(place, db, encoder, model.ref)
     limits = _limits(model, encoder, made.index)
-    if verdict is None or (verdict.passed and not made.verdict.passed):
-        verdict = made.verdict
+    if verdict is None:
+        verdict = replace(made.verdict, metrics={})
+    elif verdict.passed and not made.verdict.passed:
+        verdict = replace(made.verdict, metrics=verdict.metrics)
     verdict = replace(verdict, metrics={**verdict.metrics, "index": made.verdict.metrics})
     parts = {MODEL: model.ref} | ({INDEX: made.ref} if made.ref else {})
     files = {LIMITS: limits.model_dump_json(indent=1).encode()}

@@ -1,0 +1,39 @@
+"""Run every benchmark program, one after the other; finished rows are kept, so a stopped run goes on.
+
+Each program prints its figures beside plain baselines measured in the same run. What can't run here
+(a data set or a base is absent) says so and the next one starts. `make bench` calls this; hours, not minutes.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+RUNS: list[list[str]] = [
+    ["text_classification.py", "--task", "banking77"],
+    ["text_classification.py", "--task", "phrasebank"],
+    ["text_classification.py", "--task", "banking77", "--base", "bge-small-en-v1.5"],
+    ["text_classification.py", "--task", "phrasebank", "--base", "bge-small-en-v1.5"],
+    ["recommendation.py", "--set", "online_retail"],
+    ["recommendation.py", "--set", "goodbooks"],
+    ["support_retrieval.py"],
+    ["sentiment_reuters.py"],
+]
+
+
+def main() -> int:
+    """Run all; return 1 when one of them failed, after all were tried."""
+    failed = []
+    for program, *arguments in RUNS:
+        if not (HERE / program).is_file():
+            continue
+        print(f"== {program} {' '.join(arguments)}", flush=True)
+        if subprocess.run([sys.executable, str(HERE / program), *arguments], check=False).returncode:
+            failed.append(program)
+    for program in failed:
+        print(f"failed: {program}", file=sys.stderr)
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
