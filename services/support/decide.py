@@ -7,13 +7,13 @@ from pydantic import BaseModel, ConfigDict
 from services.support.answer import SentenceVectors, extract, grounded
 from services.support.domain import Draft, Guess, Passage, Query
 from services.support.intents import Intents
+from services.support.phrases import phrase
 
 UNSURE = 0.45  # below this probability the likeliest intent alone is not enough
 CLOSE = 0.6  # the second intent is a real alternative from this share of the first on
 
 NO_DOCUMENTS = "there are no documents to answer from"
 UNKNOWN = "nothing in the documents answers this"
-_SORRY = "I don't know the answer to this. I am handing you over to a person."
 
 
 class Limits(BaseModel):
@@ -35,23 +35,23 @@ def decide(
     else is a hand-over. Without any document every question is handed over.
     """
     if not passages:
-        return handoff(NO_DOCUMENTS)
+        return handoff(query, NO_DOCUMENTS)
     near = [passage for passage in passages if passage.score >= limits.passage]
     quotes = extract(query, near, vectors) if near else []
     if quotes:
         return grounded(quotes)
     if not intents.recognises(query):
-        return handoff(UNKNOWN)
+        return handoff(query, UNKNOWN)
     choices = _choices(query)
     if choices:
-        return Draft("choices", "Which of these do you mean?", choices=choices)
+        return Draft("choices", phrase("which", query.text), choices=choices)
     reply = intents.card.replies.get(query.guesses[0].intent)
-    return Draft("answer", reply) if reply else handoff(UNKNOWN)
+    return Draft("answer", reply) if reply else handoff(query, UNKNOWN)
 
 
-def handoff(reason: str) -> Draft:
+def handoff(query: Query, reason: str) -> Draft:
     """Return the hand-over with what the customer reads."""
-    return Draft("handoff", _SORRY, reason=reason)
+    return Draft("handoff", phrase("sorry", query.text), reason=reason)
 
 
 def _choices(query: Query) -> tuple[Guess, ...]:

@@ -187,6 +187,23 @@ def test_related_documents_are_those_not_quoted(document, ask):
 
 
 @pytest.mark.parametrize(
+    ("question", "language"),
+    [
+        ("refund?", "en"),
+        ("退款要多久？", "zh"),
+        ("我的Wi-Fi坏了", "zh"),
+        ("返金はいつですか", "en"),
+        ("", "en"),
+        ("🙂", "en"),
+    ],
+)
+def test_the_bot_speaks_the_language_of_the_question(model, question, language):
+    query = Query(question, model.embed([question])[0])
+    draft = decide(query, [], Intents(IntentCard(), model.middles[:0]), LIMITS, SentenceVectors(model.embed))
+    assert draft.text.startswith({"en": "I don't know", "zh": "这个问题我不知道"}[language])
+
+
+@pytest.mark.parametrize(
     ("intent", "title"),
     [("cancel_order", "Cancel order"), ("wifi-password", "Wifi password"), ("退款", "退款")],
 )
