@@ -16,6 +16,7 @@ RUNS: list[list[str]] = [
     ["text_classification.py", "--task", "phrasebank", "--base", "bge-small-en-v1.5"],
     ["recommendation.py", "--set", "online_retail"],
     ["recommendation.py", "--set", "goodbooks"],
+    ["support_retrieval.py"],
     ["sentiment_reuters.py"],
 ]
 
