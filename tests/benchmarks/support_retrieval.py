@@ -52,7 +52,7 @@ def stackfaq() -> Corpus:
         documents |= thread
         asked = pair["rephr"] if isinstance(pair["rephr"], list) else [pair["rephr"]]
         for text in asked:
-            if text.strip(" *"):  # 126 are empty or a star
+            if text and text.strip(" *"):  # 126 are missing, empty or a star
                 queries.append(text)
                 right.append(set(thread))
     return Corpus(documents, queries, right)
