@@ -1,6 +1,6 @@
 """The monitor on real input: trained on Financial PhraseBank, fed with Reuters of 1987 through a real broker.
 
-    python tests/benchmarks/sentiment_reuters.py [--order arrival|time] [--without-bypass] [--limit N]
+    python tests/benchmarks/sentiment_reuters.py [--order arrival|time] [--without-bypass] [--window 180]
 
 A home of its own (`--home`) keeps the trained model, so that a second run only feeds and works. The
 broker is TRILLIUM_KAFKA__BOOTSTRAP, else one that is started here from Kafka's jars (`make kafka` brings
@@ -121,6 +121,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, default=Path("var/reuters"))
     parser.add_argument("--order", choices=("arrival", "time"), default="arrival")
     parser.add_argument("--without-bypass", action="store_true")
+    parser.add_argument("--window", type=int, default=180, help="minutes; 180 as the plain rule has it")
     parser.add_argument("--limit", type=int)
     given = parser.parse_args()
     if not DATA.is_dir():
@@ -135,7 +136,10 @@ def main() -> None:
         given.home / "stream.jsonl", order=given.order, bypass=not given.without_bypass, limit=given.limit
     )
     with broker(given.home) as bootstrap:
-        settings = load_settings({"home": str(given.home), "kafka": {"bootstrap": bootstrap}})
+        own = {"window_minutes": given.window}
+        settings = load_settings(
+            {"home": str(given.home), "kafka": {"bootstrap": bootstrap}, "sentiment": own}
+        )
         started = time.monotonic()
         fed = feed(settings, stream)
         feeding = time.monotonic() - started
@@ -147,6 +151,7 @@ def main() -> None:
         print(day, *found, sep="\n    ")
     figures = {
         "order": given.order,
+        "window_minutes": given.window,
         "bypass": not given.without_bypass,
         "sent": fed.sent,
         "feed_per_s": round(fed.sent / feeding),
