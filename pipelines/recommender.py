@@ -1,7 +1,7 @@
 """The recommender's flow: items and events -> encoder -> matrix -> ranking -> gate -> bundle."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -57,31 +57,14 @@ def work(
 ) -> None:
     """Fold items that were changed over the API into a new index, again and again until stopped."""
     from pipelines.flow import emit, workplace
+    from pipelines.folding import fold
     from pipelines.recommending.publishing import compact
     from shared.settings import load_settings
 
     place = workplace(load_settings(), "recommender")
-    stop = _stop_on_signal()
-    done: dict[str, Any] | None = None
-    while True:
-        done = compact(place) or done
-        if until_idle or stop.wait(every):
-            break
-    emit(
-        done or {"artifact": str(place.pointer.current()), "promoted": False, "reason": "nothing to do"}, json
-    )
+    emit(fold(place, compact, until_idle=until_idle, every=every), json)
 
 
 def default_recipe() -> Path:
     """Return the recipe that ships."""
     return Path(__file__).parent / "recipes" / "recommender.toml"
-
-
-def _stop_on_signal() -> Any:
-    import signal
-    import threading
-
-    stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
-    return stop

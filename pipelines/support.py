@@ -1,7 +1,7 @@
 """The support flow: tickets -> fine-tune -> gate; documents -> index; both -> bundle."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -63,29 +63,13 @@ def work(
     """Fold documents that were changed over the API into a new index, again and again until stopped."""
     from pipelines.answering.publishing import compact
     from pipelines.flow import emit, workplace
+    from pipelines.folding import fold
     from shared.settings import load_settings
 
     place = workplace(load_settings(), "support")
-    stop = _stop_on_signal()
-    done: dict[str, Any] | None = None
-    while True:
-        done = compact(place) or done
-        if until_idle or stop.wait(every):
-            break
-    idle = {"artifact": str(place.pointer.current()), "promoted": False, "reason": "nothing to do"}
-    emit(done or idle, json)
+    emit(fold(place, compact, until_idle=until_idle, every=every), json)
 
 
 def default_recipe() -> Path:
     """Return the recipe that ships."""
     return Path(__file__).parent / "recipes" / "support.toml"
-
-
-def _stop_on_signal() -> Any:
-    import signal
-    import threading
-
-    stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
-    return stop

@@ -1,6 +1,5 @@
 """The one place that wires the application: reads first, pure middle, one write."""
 
-import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,7 +29,7 @@ from shared.clock import Clock, SystemClock
 from shared.errors import BadInput, NotFound, TrilliumError
 from shared.settings import Settings
 from shared.storage.engine import Database
-from shared.storage.migrate import open_checked
+from shared.storage.migrate import CheckedAtFirstUse, open_checked
 
 FASHION = timedelta(seconds=30)  # so long what is popular is kept: counting a large table takes a while
 # Someone asks for a thing by words: what they mean decides, and popularity only between equals.
@@ -43,17 +42,12 @@ class RecommenderApp:
     def __init__(self, db: Database, live: Live[Serving], clock: Clock, diversity: float) -> None:
         self.db, self.live, self.clock = db, live, clock
         self._diversity = diversity
-        self._checked = False
+        self._database = CheckedAtFirstUse(db)
         self._popular: tuple[datetime, Serving, Popularity] | None = None
-        self._lock = threading.Lock()
 
     def database(self) -> Database:
         """Return the database; its schema is checked at the first use. Raises Conflict for an old one."""
-        with self._lock:
-            if not self._checked:
-                open_checked(self.db)
-                self._checked = True
-        return self.db
+        return self._database.get()
 
     def ready(self) -> str | None:
         """Return None when this can answer, else why not and what to do."""

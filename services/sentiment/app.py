@@ -15,7 +15,7 @@ from shared.clock import Clock, SystemClock
 from shared.errors import TrilliumError
 from shared.settings import Settings
 from shared.storage.engine import Database
-from shared.storage.migrate import open_checked
+from shared.storage.migrate import CheckedAtFirstUse
 
 
 class SentimentApp:
@@ -34,14 +34,11 @@ class SentimentApp:
         self.db, self.live, self.clock, self.own = db, live, clock, own
         self.rules = rules_of(own)
         self._pointer = pointer
-        self._checked = False
+        self._database = CheckedAtFirstUse(db)
 
     def database(self) -> Database:
         """Return the database; its schema is checked at the first use. Raises Conflict for an old one."""
-        if not self._checked:
-            open_checked(self.db)
-            self._checked = True
-        return self.db
+        return self._database.get()
 
     def topics(self) -> tuple[Topic, ...]:
         """Return the topics of the live bundle, without loading its model. Raises Unavailable without one."""

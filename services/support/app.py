@@ -1,6 +1,5 @@
 """The one place that wires the application: reads first, pure middle, one write."""
 
-import threading
 import uuid
 from datetime import datetime
 
@@ -24,7 +23,7 @@ from shared.clock import Clock, SystemClock
 from shared.errors import TrilliumError
 from shared.settings import Settings
 from shared.storage.engine import Database
-from shared.storage.migrate import open_checked
+from shared.storage.migrate import CheckedAtFirstUse, open_checked
 
 
 class SupportApp:
@@ -32,16 +31,11 @@ class SupportApp:
 
     def __init__(self, db: Database, live: Live[Serving], clock: Clock) -> None:
         self.db, self.live, self.clock = db, live, clock
-        self._checked = False
-        self._lock = threading.Lock()
+        self._database = CheckedAtFirstUse(db)
 
     def database(self) -> Database:
         """Return the database; its schema is checked at the first use. Raises Conflict for an old one."""
-        with self._lock:
-            if not self._checked:
-                open_checked(self.db)
-                self._checked = True
-        return self.db
+        return self._database.get()
 
     def ready(self) -> str | None:
         """Return None when this can answer, else why not and what to do."""

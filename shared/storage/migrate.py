@@ -1,6 +1,7 @@
 """Schemas through the releases: who has revisions, what a database is at, and bringing it up."""
 
 import importlib.util
+import threading
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,6 +148,23 @@ def open_checked(db: Database, *, folder: Path | None = None) -> Database:
 def _knows(config: Config, revision: str) -> bool:
     scripts = ScriptDirectory.from_config(config).walk_revisions()
     return any(script.revision == revision for script in scripts)
+
+
+class CheckedAtFirstUse:
+    """A database whose schema is checked once, when it is first asked for. Safe to share between threads."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._checked = False
+        self._lock = threading.Lock()
+
+    def get(self) -> Database:
+        """Return the database; raises what `open_checked` does, again at each try until it is well."""
+        with self._lock:
+            if not self._checked:
+                open_checked(self._db)
+                self._checked = True
+        return self._db
 
 
 def migrate(settings: Settings) -> list[Migrated]:
