@@ -29,6 +29,32 @@ def macro_f1(truth: Sequence[str], predicted: Sequence[str]) -> float:
     return float(np.mean(scores)) if scores else float("nan")
 
 
+def weighted_f1(truth: Sequence[str], predicted: Sequence[str]) -> float:
+    """Return the mean F1 over the truth's labels, each weighted by its rows, 0 to 1; NaN for no rows."""
+    real, said = np.asarray(truth), np.asarray(predicted)
+    total = 0.0
+    for label, rows in zip(*np.unique(real, return_counts=True), strict=True):
+        hits = float(np.sum((real == label) & (said == label)))
+        total += rows * 2 * hits / float(rows + np.sum(said == label))
+    return float(total / len(real)) if len(real) else float("nan")
+
+
+def mcc(truth: Sequence[str], predicted: Sequence[str]) -> float:
+    """Return Matthews' correlation of truth and prediction for any number of labels, -1 to 1.
+
+    0 when either side has one label only (no correlation can be told), NaN for no rows. Gorodkin 2004.
+    """
+    real, said = np.asarray(truth), np.asarray(predicted)
+    if not len(real):
+        return float("nan")
+    labels, codes = np.unique(np.concatenate([real, said]), return_inverse=True)
+    one, other = (np.bincount(part, minlength=len(labels)).astype(np.float64) for part in np.split(codes, 2))
+    rows = float(len(real))
+    together = float(np.sum(real == said)) * rows - float(one @ other)
+    spread = (rows**2 - float(one @ one)) * (rows**2 - float(other @ other))
+    return together / float(np.sqrt(spread)) if spread else 0.0
+
+
 def micro_f1(truth: npt.NDArray[np.bool_], predicted: npt.NDArray[np.bool_]) -> float:
     """Return F1 over all cells of two (n, labels) tables, 0 to 1; 1 when neither has any."""
     hits, sides = float(np.sum(truth & predicted)), float(np.sum(truth) + np.sum(predicted))
