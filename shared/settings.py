@@ -64,8 +64,9 @@ class Limits(Section):
 class Runtime(Section):
     """How models are served."""
 
-    engine: Literal["onnx", "torch"] = "onnx"
-    threads: int | None = Field(None, ge=1)  # by default the cores that this process may use
+    # "auto" is what `trillium compress` chose for the model, "onnx" its exported graph as it is
+    engine: Literal["auto", "onnx", "torch"] = "auto"
+    threads: int | None = Field(None, ge=1)  # by default what was measured best, or the usable cores
 
 
 class Logs(Section):

@@ -195,10 +195,11 @@ class _Indexed:
 
 def _publish(place: Workplace, model: Artifact, verdict: Verdict | None, *, promote: bool) -> dict[str, Any]:
     """Index the documents with `model` and publish both; the model's verdict decides, then the index's."""
-    encoder = load_model(model.path, place.settings.runtime.threads)
+    threads = place.settings.runtime.threads
     with open_checked(open_database(place.settings)) as db:
-        made = _index(place, db, encoder, model.ref)
-    limits = _limits(model, encoder, made.index)
+        made = _index(place, db, load_model(model.path, threads, slot="bulk"), model.ref)
+    # The limits are for questions, which the interactive slot encodes.
+    limits = _limits(model, load_model(model.path, threads), made.index)
     if verdict is None:
         verdict = replace(made.verdict, metrics={})
     elif verdict.passed and not made.verdict.passed:

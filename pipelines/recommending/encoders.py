@@ -33,7 +33,7 @@ class Candidate:
 
 def whitened(name: str, folder: Path, db: Database, rows: Sequence[ItemRow]) -> Candidate:
     """Return the encoder in `folder`, whitened on the texts of `rows`; raw vectors are cached in `db`."""
-    model = TextModel.load(folder)
+    model = TextModel.load(folder, slot="bulk")
     raw = encode_rows(db, model, rows)
     whitening = Whitening.fit(raw)
     return Candidate(name, folder, WhitenedEncoder(model, whitening), whitening, whitening.apply(raw))

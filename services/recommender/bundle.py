@@ -19,7 +19,8 @@ from shared.artifacts.store import Artifact
 from shared.errors import Damaged
 from shared.index import flat
 from shared.models.encoder import Encoder
-from shared.models.text_model import Runtime, TextModel
+from shared.models.engines import Runtime
+from shared.models.text_model import TextModel
 from shared.storage.engine import Database
 
 MODEL, INDEX, RANKER = "model", "index", "ranker"  # the roles of a bundle's parts
@@ -64,7 +65,7 @@ class Serving:
     ranking: Ranking
 
 
-def load_model(path: Path, threads: int | None = None, engine: Runtime = "onnx") -> Encoder:
+def load_model(path: Path, threads: int | None = None, engine: Runtime = "auto") -> Encoder:
     """Return the whitened encoder of a model artifact, after its self-test; raises Damaged."""
     return WhitenedEncoder(
         TextModel.load(path, threads=threads, engine=engine), Whitening.load(path / WHITENING)

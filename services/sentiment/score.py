@@ -9,8 +9,9 @@ from services.sentiment.domain import LABELS, Article, Scored
 from services.sentiment.topics import KeywordTopics, Topic, read_topics
 from shared.artifacts.store import Artifact
 from shared.errors import Damaged
+from shared.models.engines import Runtime
 from shared.models.heads import HeadSpec
-from shared.models.text_model import Outputs, Runtime, TextModel
+from shared.models.text_model import Outputs, TextModel
 
 SENTIMENT, TOPICS = "sentiment", "topics"  # the names of the heads
 TOPICS_FILE = "topics.csv"  # in the bundle
@@ -73,9 +74,10 @@ def make_scorer(name: str, model: Model, topics: Sequence[Topic]) -> Scorer:
     return Scorer(name, model, tuple(every + others), KeywordTopics(others))
 
 
-def load_model(path: Path, threads: int | None = None, engine: Runtime = "onnx") -> Model:
+def load_model(path: Path, threads: int | None = None, engine: Runtime = "auto") -> Model:
     """Load the model artifact in `path` and run its self-test."""
-    return TextModel.load(path, threads=threads, engine=engine)
+    # Only the worker scores, many articles at a time.
+    return TextModel.load(path, slot="bulk", threads=threads, engine=engine)
 
 
 def load(bundle: Artifact, load_one: LoadModel) -> Scorer:

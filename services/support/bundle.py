@@ -15,8 +15,10 @@ from shared.artifacts.store import Artifact
 from shared.errors import Damaged
 from shared.index import flat
 from shared.index.flat import FlatIndex
+from shared.models.card import SlotName
 from shared.models.encoder import Encoder
-from shared.models.text_model import Outputs, Runtime, TextModel
+from shared.models.engines import Runtime
+from shared.models.text_model import Outputs, TextModel
 from shared.storage.engine import Database
 
 MODEL, INDEX = "model", "index"  # the roles of a bundle's parts
@@ -46,9 +48,11 @@ class Serving:
     sentences: SentenceVectors
 
 
-def load_model(path: Path, threads: int | None = None, engine: Runtime = "onnx") -> Model:
+def load_model(
+    path: Path, threads: int | None = None, engine: Runtime = "auto", slot: SlotName = "interactive"
+) -> Model:
     """Return the model of an artifact after its self-test; raises Damaged."""
-    return TextModel.load(path, threads=threads, engine=engine)
+    return TextModel.load(path, slot=slot, threads=threads, engine=engine)
 
 
 def read_limits(bundle: Artifact) -> Limits:

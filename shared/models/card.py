@@ -1,16 +1,56 @@
 """`model.json`, the small file that says how a model folder is to be read."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from shared.errors import Damaged, NotFound
 from shared.models.heads import HeadSpec
+from shared.models.out_of_scope import OutOfScope
 
 RESTORE = "take the model from a backup or train again"
 CARD, GRAPH, TOKENIZER, SELF_TEST = "model.json", "onnx/model.onnx", "tokenizer.json", "selftest.json"
 HEADS = "heads.safetensors"
+
+
+SlotName = Literal["interactive", "bulk"]
+
+
+class Slot(BaseModel):
+    """One measured way to serve a model: which graph, in which engine, on how many threads.
+
+    `path` and `self_test` (its own stored outputs, compared within `tolerance`) are relative to the model
+    folder. `temperatures` and `thresholds` by head replace those of the card's heads: they were fitted on
+    this slot's outputs. A head that is in neither keeps the card's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: Literal["onnx", "openvino"]
+    precision: Literal["fp32", "int8", "bf16"]
+    path: str
+    threads: int = Field(ge=1)
+    self_test: str
+    tolerance: float = Field(gt=0)
+    temperatures: dict[str, float] = {}
+    thresholds: dict[str, list[float]] = {}
+
+    @field_validator("path", "self_test")
+    @classmethod
+    def _inside(cls, name: str) -> str:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ValueError(f"{name!r} lies outside the model folder")
+        return name
+
+    def calibrated(self, head: HeadSpec) -> HeadSpec:
+        """Return `head` with this slot's temperature and thresholds."""
+        changed: dict[str, object] = {}
+        if head.name in self.temperatures:
+            changed["temperature"] = self.temperatures[head.name]
+        if head.name in self.thresholds:
+            changed["thresholds"] = self.thresholds[head.name]
+        return HeadSpec.model_validate({**head.model_dump(), **changed}) if changed else head
 
 
 class ModelCard(BaseModel):
@@ -18,7 +58,9 @@ class ModelCard(BaseModel):
 
     `fingerprint` is a hash of weights, tokenizer, pooling and length: two models with the same one
     give vectors that may meet. `max_tokens` counts the special tokens. `query_prefix` is put before
-    a text that is a query.
+    a text that is a query. Without `slots` the exported graph serves in ONNX Runtime;
+    `runtime` "torch" says that there is no graph and the torch runtime alone can serve. `out_of_scope`
+    says when a classify head refuses a text.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -32,6 +74,9 @@ class ModelCard(BaseModel):
     query_prefix: str = ""
     pad_id: int = 0
     heads: list[HeadSpec]
+    slots: dict[SlotName, Slot] = {}
+    runtime: Literal["onnx", "torch"] = "onnx"
+    out_of_scope: OutOfScope | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "ModelCard":

@@ -7,16 +7,26 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FloatArray = npt.NDArray[np.float32]
-HeadKind = Literal["embed", "classify", "multilabel"]
+HeadKind = Literal["embed", "classify", "multilabel", "regress", "tag", "entity", "score", "span", "mlm"]
+
+LABELLED = ("classify", "multilabel", "tag", "entity")
+PAIRED = ("score", "span")  # read two texts together
+BY_TOKEN = ("tag", "entity", "span")  # one row of numbers per token
+OUTSIDE = "O"  # the tag of a word that belongs to no entity
 
 
 class HeadSpec(BaseModel):
     """One named output of a model.
 
-    `embed` gives unit-length vectors and has no labels. `classify` gives one probability per label,
-    summing to 1. `multilabel` gives an independent probability per label; `thresholds`, one per
-    label in its order, say from where a label counts as given (0.5 where there are none).
-    `temperature` > 0 divides the logits and was fitted on validation rows with the serving engine.
+    `embed` gives unit-length vectors and has no labels; the first n numbers of a vector are a smaller
+    vector for every n in `sizes` (Matryoshka), once scaled to length 1. `classify` gives one probability
+    per label, summing to 1. `multilabel` gives an independent probability per label; `thresholds`, one
+    per label in its order, say from where a label counts as given (0.5 where there are none). `regress`
+    gives a number: the raw output times `spread` plus `centre`. `tag` gives every token one of its BIO
+    labels, `O` first; `entity` the labels of a given span, as the mean over the span's tokens. `score`
+    says in 0..1 how well two texts belong together, `span` where in the second text the answer to the
+    first stands. `mlm` learns from plain text and is not served. `temperature` > 0 divides the logits
+    and was fitted on validation rows with the serving engine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,19 +36,38 @@ class HeadSpec(BaseModel):
     labels: list[str] = []
     temperature: float = Field(1.0, gt=0)
     thresholds: list[float] | None = None
+    centre: float = 0.0
+    spread: float = Field(1.0, gt=0)
+    sizes: list[int] = []
 
     @model_validator(mode="after")
     def _fits(self) -> "HeadSpec":
-        if (self.kind == "embed") == bool(self.labels):
-            raise ValueError(f"head {self.name!r}: embed has no labels, classify and multilabel need some")
+        if (self.kind in LABELLED) != bool(self.labels):
+            raise ValueError(f"head {self.name!r}: {', '.join(LABELLED)} have labels, no other kind has")
         if self.thresholds is not None and len(self.thresholds) != len(self.labels):
             raise ValueError(f"head {self.name!r}: {len(self.labels)} labels need as many thresholds")
+        if self.kind == "tag" and self.labels[0] != OUTSIDE:
+            raise ValueError(f"head {self.name!r}: the first tag is {OUTSIDE!r}, not {self.labels[0]!r}")
         return self
 
+    def width(self, dim: int) -> int:
+        """Return how many numbers this head gives, for a text or for a token, of a model `dim` wide."""
+        if self.kind == "embed":
+            return dim
+        return {"regress": 1, "score": 1, "span": 2}.get(self.kind, len(self.labels))
+
     def decode(self, logits: FloatArray) -> FloatArray:
-        """Turn logits (n, labels) into probabilities (n, labels), each in 0..1."""
-        scaled = np.asarray(logits, dtype=np.float64) / self.temperature
-        values = softmax(scaled) if self.kind == "classify" else sigmoid(scaled)
+        """Turn logits into what the head says: probabilities (…, labels) in 0..1, numbers (n,) for regress
+        and score. `span` and `embed` come back as they are."""
+        if self.kind in ("span", "embed", "mlm"):
+            return logits
+        scaled = np.asarray(logits, dtype=np.float64)
+        if self.kind == "regress":
+            return (scaled[..., 0] * self.spread + self.centre).astype(np.float32)
+        scaled = scaled / self.temperature
+        if self.kind == "score":
+            return sigmoid(scaled[..., 0]).astype(np.float32)
+        values = sigmoid(scaled) if self.kind == "multilabel" else softmax(scaled)
         return values.astype(np.float32)
 
 

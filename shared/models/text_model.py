@@ -1,104 +1,134 @@
-"""A served model: one forward pass of ONNX Runtime fills every head."""
+"""A served model: one forward pass fills every head."""
 
-import importlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any
 
 import numpy as np
-import onnxruntime
 import tokenizers
 
-from shared.errors import Conflict, Damaged, Unavailable
+from shared.errors import Conflict, Damaged
 from shared.models import selftest
-from shared.models.batching import IntArray, batches, pad
-from shared.models.card import GRAPH, RESTORE, TOKENIZER, ModelCard
-from shared.models.heads import FloatArray, HeadSpec
+from shared.models.batching import batches, pad
+from shared.models.card import RESTORE, TOKENIZER, ModelCard, SlotName
+from shared.models.engines import Engine, Runtime
+from shared.models.heads import BY_TOKEN, PAIRED, FloatArray, HeadSpec
+from shared.models.slots import open_engine
+from shared.models.spans import Offsets
 
-Runtime = Literal["onnx", "torch"]
+STRIDE = 4  # windows of a long passage overlap by the fourth part of the model's length
+_PLACES = {
+    "embed": "embed",
+    "classify": "probabilities",
+    "multilabel": "probabilities",
+    "regress": "values",
+    "score": "values",
+}
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a model says of n texts: unit-length `vectors` (n, dim), or None without an embed head, and
-    calibrated `probabilities` (n, labels) by head."""
+    """What a model says of n texts.
+
+    `vectors` (n, dim) are of unit length, None without an embed head. By head: calibrated
+    `probabilities` (n, labels) of classify and multilabel; `values` (n,) of regress and score;
+    `tokens` (n, longest, width), the raw numbers per token of tag, entity and span, zero behind a text's
+    end. `offsets` has, where such a head is, for each text the characters (start, end) of its tokens.
+    """
 
     vectors: FloatArray | None
     probabilities: dict[str, FloatArray] = field(default_factory=dict)
-
-
-class Engine(Protocol):
-    """Runs the graph. `run` takes ids and mask (rows, tokens) and gives one array (rows, …) per head."""
-
-    def run(self, ids: IntArray, mask: IntArray) -> Mapping[str, FloatArray]:
-        """Return the raw outputs by head; rows keep their order."""
-
-
-class OnnxEngine:
-    """The exported graph in ONNX Runtime on CPU; safe to call from several threads."""
-
-    def __init__(self, session: onnxruntime.InferenceSession) -> None:
-        self._session = session
-        self._inputs = {value.name for value in session.get_inputs()}
-        self._outputs = [value.name for value in session.get_outputs()]
-
-    @classmethod
-    def load(cls, path: Path, threads: int) -> "OnnxEngine":
-        """Open the graph; raises Damaged when ONNX Runtime can't."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        try:
-            return cls(onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]))
-        except Exception as error:  # ONNX Runtime has no public base class of its errors
-            raise Damaged(f"{path} can't be opened: {error}; {RESTORE}") from error
-
-    def run(self, ids: IntArray, mask: IntArray) -> Mapping[str, FloatArray]:
-        """Return the raw outputs by head; rows keep their order."""
-        fed = {"input_ids": ids, "attention_mask": mask}
-        if "token_type_ids" in self._inputs:
-            fed["token_type_ids"] = np.zeros_like(ids)
-        return dict(zip(self._outputs, self._session.run(self._outputs, fed), strict=True))
+    values: dict[str, FloatArray] = field(default_factory=dict)
+    tokens: dict[str, FloatArray] = field(default_factory=dict)
+    offsets: list[Offsets] = field(default_factory=list)
 
 
 class TextModel:
-    """A backbone with heads, as served. Made by `load`; holds no torch."""
+    """A backbone with heads, as served. Made by `load`; holds no torch.
 
-    def __init__(self, card: ModelCard, tokenizer: tokenizers.Tokenizer, engine: Engine) -> None:
-        self.card = card
+    `fingerprint` says which vectors may meet, `served_by` which engine and precision gave them.
+    """
+
+    def __init__(
+        self,
+        card: ModelCard,
+        tokenizer: tokenizers.Tokenizer,
+        engine: Engine,
+        served_by: str = "onnx fp32",
+    ) -> None:
+        self.card, self.served_by = card, served_by
         self.fingerprint, self.dim = card.fingerprint, card.dim
         self.max_tokens, self.query_prefix = card.max_tokens, card.query_prefix
         self.heads: dict[str, HeadSpec] = {head.name: head for head in card.heads}
         self._tokenizer = tokenizer
         self._engine = engine
+        self.windows = any(head.kind == "span" for head in card.heads)
+        self._uncut = tokenizers.Tokenizer.from_str(tokenizer.to_str()) if self.windows else tokenizer
+        if self.windows:  # the question stays whole, the passage comes in windows that overlap by a quarter
+            tokenizer.enable_truncation(
+                card.max_tokens, stride=card.max_tokens // STRIDE, strategy="only_second"
+            )
+            self._uncut.no_truncation()
 
     @classmethod
-    def load(cls, path: Path, *, threads: int | None = None, engine: Runtime = "onnx") -> "TextModel":
-        """Load a model folder and run its self-test on `threads` threads (by default the usable cores).
+    def load(
+        cls,
+        path: Path,
+        *,
+        slot: SlotName = "interactive",
+        threads: int | None = None,
+        engine: Runtime = "auto",
+    ) -> "TextModel":
+        """Load a model folder and run its self-test.
 
-        `engine` "torch" serves the trained weights instead of the graph; it needs torch installed.
+        `slot` "interactive" answers single texts quickest, "bulk" many texts; a model that `compress` has
+        not seen has neither, and its exported graph serves. `threads` is by default what the slot was
+        measured best with, at most the usable cores. `engine` "onnx" serves the exported graph whatever
+        slots there are, "torch" the trained weights; it needs torch installed.
         Raises NotFound when the folder is no model, Damaged when a file is broken or the stored
         texts don't give their stored outputs.
         """
-        model = cls.open(path, threads=threads, engine=engine)
-        selftest.check(path, model.logits)
+        opened = open_engine(path, slot, engine, threads)
+        tokenizer = load_tokenizer(path / TOKENIZER, opened.card.max_tokens)
+        model = cls(opened.card, tokenizer, opened.engine, opened.served_by)
+        selftest.check(path, model.probe, opened.self_test, opened.tolerance)
         return model
 
     @classmethod
     def open(cls, path: Path, *, threads: int | None = None, engine: Runtime = "onnx") -> "TextModel":
-        """Load without the self-test: for the export, which writes it."""
-        card, count = ModelCard.read(path), threads or usable_cores()
-        runs = _torch_engine(path, count) if engine == "torch" else OnnxEngine.load(path / GRAPH, count)
-        return cls(card, load_tokenizer(path / TOKENIZER, card.max_tokens), runs)
+        """Load without the self-test, by default the exported graph: for the export, which writes it."""
+        opened = open_engine(path, "interactive", engine, threads)
+        tokenizer = load_tokenizer(path / TOKENIZER, opened.card.max_tokens)
+        return cls(opened.card, tokenizer, opened.engine, opened.served_by)
 
-    def run(self, texts: Sequence[str], *, query: bool = False) -> Outputs:
-        """Answer all heads in one pass; row i belongs to text i, no texts give arrays of no rows."""
-        raw = self.logits(texts, query=query)
-        vectors = [raw[name] for name, head in self.heads.items() if head.kind == "embed"]
-        probabilities = {n: h.decode(raw[n]) for n, h in self.heads.items() if h.kind != "embed"}
-        return Outputs(vectors[0] if vectors else None, probabilities)
+    def run(
+        self, texts: Sequence[str], *, pairs: Sequence[str] | None = None, query: bool = False
+    ) -> Outputs:
+        """Answer all heads in one pass; row i belongs to text i (with `pairs[i]` for heads that read two
+        texts), no texts give arrays of no rows. Raises Conflict for pairs where none are read, or missing."""
+        encodings = self.encode(texts, pairs=pairs, query=query)
+        return self.outputs(encodings, self.raw(encodings))
+
+    def outputs(self, encodings: Sequence[tokenizers.Encoding], raw: Mapping[str, FloatArray]) -> Outputs:
+        """Return what the numbers that `raw` gave for `encodings` say."""
+        by_kind: dict[str, dict[str, FloatArray]] = {
+            "embed": {},
+            "probabilities": {},
+            "values": {},
+            "tokens": {},
+        }
+        for name, head in self.heads.items():
+            by_kind[_PLACES.get(head.kind, "tokens")][name] = (
+                raw[name] if head.kind in BY_TOKEN else head.decode(raw[name])
+            )
+        return Outputs(
+            next(iter(by_kind["embed"].values()), None),
+            by_kind["probabilities"],
+            by_kind["values"],
+            by_kind["tokens"],
+            [encoding.offsets for encoding in encodings] if by_kind["tokens"] else [],
+        )
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> FloatArray:
         """Return unit-length vectors (n, dim); raises Conflict when the model has no embed head."""
@@ -109,39 +139,65 @@ class TextModel:
             )
         return vectors
 
-    def logits(self, texts: Sequence[str], *, query: bool = False) -> dict[str, FloatArray]:
-        """Return what the graph gives: vectors (n, dim) for embed, uncalibrated logits (n, labels) else."""
-        rows = self._tokens([self.query_prefix + text for text in texts] if query else texts)
+    def logits(
+        self, texts: Sequence[str], *, pairs: Sequence[str] | None = None, query: bool = False
+    ) -> dict[str, FloatArray]:
+        """Return what the graph gives by head: vectors (n, dim) for embed, numbers (n, width) that are not
+        calibrated else; (n, longest, width), zero behind a text's end, for heads that speak of tokens."""
+        return self.raw(self.encode(texts, pairs=pairs, query=query))
+
+    def probe(self, texts: Sequence[str]) -> dict[str, FloatArray]:
+        """Return `logits` of the texts, each with the text at the other end where pairs are read: what the
+        self-test stores and compares."""
+        return self.logits(texts, pairs=texts[::-1] if self.paired else None)
+
+    @property
+    def paired(self) -> bool:
+        """Whether the heads read two texts together."""
+        return any(head.kind in PAIRED for head in self.heads.values())
+
+    def encode(
+        self, texts: Sequence[str], *, pairs: Sequence[str] | None = None, query: bool = False
+    ) -> list[tokenizers.Encoding]:
+        """Return the tokens of each text, or of each text with its pair, cut at `max_tokens`."""
+        if self.paired != (pairs is not None):
+            raise Conflict(
+                "this model reads pairs of texts; give both"
+                if self.paired
+                else "this model reads single texts"
+            )
+        own = [self.query_prefix + text for text in texts] if query else list(texts)
+        if self.windows:
+            own = [self._shortened(text) for text in own]
+        fed: Any = own if pairs is None else list(zip(own, pairs, strict=True))
+        return self._tokenizer.encode_batch(fed)
+
+    def _shortened(self, question: str) -> str:
+        most = self.max_tokens // 2
+        offsets = self._uncut.encode(question, add_special_tokens=False).offsets
+        return question if len(offsets) <= most else question[: offsets[most - 1][1]]
+
+    def raw(self, encodings: Sequence[tokenizers.Encoding]) -> dict[str, FloatArray]:
+        """Return the graph's numbers for tokens as `encode` gives them; shapes as in `logits`."""
+        count, longest = len(encodings), max((len(e.ids) for e in encodings), default=0)
         found = {
-            n: np.zeros((len(rows), len(h.labels) or self.dim), np.float32) for n, h in self.heads.items()
+            name: np.zeros(
+                (count, longest, head.width(self.dim))
+                if head.kind in BY_TOKEN
+                else (count, head.width(self.dim)),
+                np.float32,
+            )
+            for name, head in self.heads.items()
         }
-        for batch in batches([len(row) for row in rows]):
-            ids, mask = pad([rows[i] for i in batch], self.card.pad_id)
-            for name, values in self._engine.run(ids, mask).items():
-                if name in found:
+        for batch in batches([len(e.ids) for e in encodings]):
+            ids, mask = pad([encodings[i].ids for i in batch], self.card.pad_id)
+            types = pad([encodings[i].type_ids for i in batch], 0)[0] if self.paired else None
+            for name, values in self._engine.run(ids, mask, types).items():
+                if name in found and self.heads[name].kind in BY_TOKEN:
+                    found[name][batch, : values.shape[1]] = values * mask[..., None]
+                elif name in found:
                     found[name][batch] = values
         return found
-
-    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-
-
-def _torch_engine(path: Path, threads: int) -> Engine:
-    # By name: an import would pull torch into every serving process.
-    try:
-        module = importlib.import_module("shared.finetuning.torch_engine")
-    except ModuleNotFoundError as error:
-        raise Unavailable(
-            f'runtime.engine "torch" needs {error.name}; install the extra "train", or use "onnx"'
-        ) from error
-    engine: Engine = module.load(path, threads)
-    return engine
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def load_tokenizer(path: Path, max_tokens: int) -> tokenizers.Tokenizer:

@@ -1,0 +1,132 @@
+"""Find the fastest engine and precision for a model here, within a limit of what it may lose."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from shared.artifacts.store import Artifact, ArtifactStore
+    from shared.finetuning.compress import Compressed
+    from shared.finetuning.drift import Sample
+    from shared.models.card import ModelCard
+
+SIDES = {"question": "query", "context": "text"}  # names of the two texts in files of span heads
+
+
+def command(
+    artifact: Annotated[str, typer.Argument(help="NAME@N, a name (its newest), or a model folder.")],
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Largest loss of a head; by default .05 of neighbours, .003 of any other metric.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write a folder instead of a new artifact.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Validation rows to measure on, with a column text and, if known, the labels."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Find the fastest engine and precision for a model here, within a limit of what it may lose."""
+    from pipelines.flow import emit
+    from shared.artifacts.store import ArtifactStore
+    from shared.errors import UsageError
+    from shared.finetuning.compress import compress
+    from shared.models.card import ModelCard
+    from shared.settings import load_settings
+
+    store = ArtifactStore(load_settings().home / "artifacts")
+    given = None if Path(artifact).is_dir() else _model(store, artifact)
+    folder = given.path if given else Path(artifact)
+    sample = _sample(data, ModelCard.read(folder)) if data else None
+    if out is not None:
+        name, made = str(out), compress(folder, out, sample, limit=limit)
+    elif given is None:
+        raise UsageError(f"{folder} is a folder, not an artifact; say with --out where the result goes")
+    else:
+        name, made = _stored(store, given, lambda to: compress(folder, to, sample, limit=limit))
+    slots = {key: slot.model_dump(mode="json") for key, slot in made.slots.items()}
+    if json:
+        emit({"artifact": name, "slots": slots, "table": made.table}, True)
+        return
+    _show(name, made)
+
+
+def _model(store: "ArtifactStore", text: str) -> "Artifact":
+    from shared.artifacts.live import BUNDLE
+
+    found = store.open(text)
+    return found.parent("model") if found.manifest.kind == BUNDLE else found
+
+
+def _stored(store: "ArtifactStore", given: "Artifact", make: Any) -> tuple[str, "Compressed"]:
+    """Make the next version of the model, with the one it came from as a parent."""
+    old = given.manifest
+    with store.create(
+        old.name,
+        old.kind,
+        parents={"original": given.ref},
+        recipe_hash=old.recipe_hash,
+        data_hash=old.data_hash,
+    ) as draft:
+        made: Compressed = make(draft.path)
+        draft.metrics = {**old.metrics, "compress": made.table}
+        draft.extra = {**old.extra, "slots": {name: slot.path for name, slot in made.slots.items()}}
+    return str(draft.artifact.ref), made
+
+
+def _sample(path: Path, card: "ModelCard") -> "Sample":
+    """Read texts and true labels: a column named after a head, else `label` (or `labels`)."""
+    from pipelines.data import read_rows
+    from shared.finetuning.drift import Sample
+    from shared.models.heads import PAIRED
+
+    paired = any(head.kind in PAIRED for head in card.heads)
+    first = "query" if paired else "text"
+    table = read_rows(
+        path, required=["query", "text"] if paired else ["text"], aliases=SIDES if paired else {}
+    )
+    truth = {}
+    for head in card.heads:
+        column = next((n for n in (head.name, "label", "labels") if n in table.columns), None)
+        if column and head.kind in ("classify", "multilabel"):
+            truth[head.name] = [_labels(row, column, head.kind) for row in table.rows]
+    texts = [str(row[first]) for row in table.rows]
+    return Sample(texts, [str(row["text"]) for row in table.rows] if paired else None, truth)
+
+
+def _labels(row: Mapping[str, Any], column: str, kind: str) -> Any:
+    from json import loads
+
+    given = row.get(column)
+    if kind == "classify":
+        return str(given)
+    if isinstance(given, str):
+        given = loads(given) if given.startswith("[") else given.split("|")
+    return [str(one).strip() for one in given or [] if str(one).strip()]
+
+
+def _show(name: str, made: "Compressed") -> None:
+    print(f"artifact: {name}")
+    print(f"{'variant':<20} {'one text, ms':>12} {'in a batch':>11}  {'loses':<40} within")
+    for row in made.table:
+        if "why" in row:
+            print(f"{row['name']:<20} {row['why']}")
+            continue
+        lost = _losses(row["heads"])
+        print(
+            f"{row['name']:<20} {row['latency_ms']:>12.2f} {row['batch_ms']:>11.3f}  {lost:<40} "
+            f"{'yes' if row['within'] else 'no'}"
+        )
+    for key, slot in made.slots.items():
+        print(f"{key}: {slot.engine} {slot.precision}, threads {slot.threads}")
+
+
+def _losses(heads: Mapping[str, Mapping[str, Any]]) -> str:
+    parts: Sequence[str] = [f"{name} {one['loss']:.4f}" for name, one in heads.items()]
+    return ", ".join(parts)
