@@ -1,7 +1,7 @@
 """The model as trained: an encoder, a pooling, and one linear layer per head that has labels."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel
 
-from shared.finetuning.examples import KEPT
+from shared.finetuning.collate import IGNORED, KEPT
 from shared.finetuning.quiet import quiet
 from shared.finetuning.recipe import Head
-from shared.models.heads import HeadSpec
+from shared.models.heads import BY_TOKEN, HeadSpec
 
 
 class HeadedModel(nn.Module):
-    """Encoder -> pooled unit vector -> heads. `forward` of a training batch returns `{"loss"}`.
+    """Encoder -> token rows and a pooled unit vector -> heads. `forward` of a batch returns `{"loss"}`.
 
-    Heads read the unit vector, so that what a head learns and what an index compares is one thing.
+    Heads of a text read the unit vector, so that what a head learns and what an index compares is one
+    thing; heads of tokens read the token rows, `entity` the unit vector beside them.
     """
 
     # The Trainer then passes the rows of the whole step, over all its micro-batches and processes, and
@@ -45,11 +46,35 @@ class HeadedModel(nn.Module):
         self.label_smoothing = label_smoothing
         self.contrast = contrast
         self.width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
-        self.heads = nn.ModuleDict({s.name: nn.Linear(self.width, len(s.labels)) for s in specs if s.labels})
+        self.heads = nn.ModuleDict({s.name: self._head(s) for s in specs if s.kind != "embed"})
 
-    def vectors(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return unit vectors (rows, width) of token ids and mask, both (rows, tokens)."""
-        tokens = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+    def _head(self, spec: HeadSpec) -> nn.Module:
+        if spec.kind == "mlm":
+            return MaskedWords(self.encoder, self.width)
+        return nn.Linear(self.width * (2 if spec.kind == "entity" else 1), spec.width(self.width))
+
+    @property
+    def typed(self) -> bool:
+        """Whether the encoder is told which of two texts a token belongs to."""
+        return int(getattr(self.encoder.config, "type_vocab_size", 0) or 0) > 1
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the word embeddings: the Trainer puts its noise there, adversarial training its moves."""
+        found: nn.Module = self.encoder.get_input_embeddings()  # type: ignore[operator]
+        return found
+
+    def tokens(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """Return the token rows (rows, tokens, width) of token ids and mask, both (rows, tokens)."""
+        typed = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        found: Tensor = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, **typed
+        ).last_hidden_state
+        return found
+
+    def pooled(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return unit vectors (rows, width) of token rows."""
         if self.pooling == "cls":
             pooled = tokens[:, 0]
         else:
@@ -57,9 +82,27 @@ class HeadedModel(nn.Module):
             pooled = (tokens * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
         return functional.normalize(pooled.float(), dim=-1)
 
-    def outputs(self, vectors: Tensor) -> dict[str, Tensor]:
-        """Return one output per head: the vectors for embed, logits (rows, labels) for the others."""
-        return {n: self.heads[n](vectors) if s.labels else vectors for n, s in self.specs.items()}
+    def vectors(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """Return unit vectors (rows, width) of token ids and mask, both (rows, tokens)."""
+        return self.pooled(self.tokens(input_ids, attention_mask, token_type_ids), attention_mask)
+
+    def outputs(self, tokens: Tensor, vectors: Tensor) -> dict[str, Tensor]:
+        """Return one output per served head: the vectors for embed, (rows, width) for heads of a text,
+        (rows, tokens, width) for those of tokens."""
+        return {n: self._output(n, tokens, vectors) for n, s in self.specs.items() if s.kind != "mlm"}
+
+    def _output(self, name: str, tokens: Tensor, vectors: Tensor) -> Tensor:
+        kind = self.specs[name].kind
+        if kind == "embed":
+            return vectors
+        if kind == "entity":
+            # Linear over a span's mean is the mean of linear over its tokens: spans are pooled later.
+            beside = vectors.unsqueeze(1).expand(-1, tokens.shape[1], -1).to(tokens.dtype)
+            tokens = torch.cat([tokens, beside], dim=-1)
+        found: Tensor = self.heads[name](tokens if kind in BY_TOKEN else vectors)
+        return found
 
     def forward(
         self,
@@ -67,17 +110,21 @@ class HeadedModel(nn.Module):
         attention_mask: Tensor,
         targets: Mapping[str, Mapping[str, Tensor]],
         labels: Tensor,
+        token_type_ids: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
     ) -> dict[str, Any]:
         """Return the sum of all rows' losses over the rows of the step; a row without a head adds none.
 
-        `labels` has one 1 per row: it is what the Trainer counts. Contrastive negatives come from the
-        micro-batch; their sum over anchors is scaled like the others.
+        `labels` has one 1 per row: it is what the Trainer counts. A row's loss is the mean over its tokens,
+        spans or windows. Contrastive negatives come from the micro-batch; their sum over anchors is
+        scaled like the others.
         """
-        vectors = self.vectors(input_ids, attention_mask)
+        tokens = self.tokens(input_ids, attention_mask, token_type_ids)
+        vectors = self.pooled(tokens, attention_mask)
         loss = vectors.sum() * 0.0
         for name, target in targets.items():
-            loss = loss + (self._kept(vectors, target) if name == KEPT else self._loss(name, vectors, target))
+            found = self._kept(vectors, target) if name == KEPT else self._loss(name, tokens, vectors, target)
+            loss = loss + found
         return {"loss": loss / (len(labels) if num_items_in_batch is None else num_items_in_batch)}
 
     def _kept(self, vectors: Tensor, target: Mapping[str, Tensor]) -> Tensor:
@@ -85,20 +132,36 @@ class HeadedModel(nn.Module):
         keep = max(recipe.keep for recipe in self.recipes.values())
         return keep * (1 - (vectors[target["rows"]] * target["kept"]).sum(-1)).sum()
 
-    def _loss(self, name: str, vectors: Tensor, target: Mapping[str, Tensor]) -> Tensor:
+    def _loss(self, name: str, tokens: Tensor, vectors: Tensor, target: Mapping[str, Tensor]) -> Tensor:
         spec, recipe = self.specs[name], self.recipes[name]
         if spec.kind == "embed":
-            return recipe.weight * contrastive_loss(vectors, target, recipe.scale)
-        rows, labels = vectors[target["rows"]], target["labels"]
-        logits = self.heads[name](rows)
-        if spec.kind == "multilabel":
-            loss = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-            return recipe.weight * loss.mean(1).sum()
-        smoothing = self.label_smoothing
-        loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum")
-        if self.contrast:
-            loss = loss + self.contrast * supervised_contrastive_loss(rows, labels)
+            return recipe.weight * matryoshka_loss(vectors, target, recipe.scale, [*recipe.sizes, self.width])
+        rows = target["rows"]
+        if spec.kind == "mlm":
+            words = self.heads[name](tokens[rows], target["labels"])
+            return recipe.weight * mean_by_row(words, target["labels"], 0.0)
+        logits = self._output(name, tokens[rows], vectors[rows]).float()
+        loss = head_loss(spec.kind, logits, target, self.label_smoothing)
+        if self.contrast and spec.kind == "classify":
+            loss = loss + self.contrast * supervised_contrastive_loss(vectors[rows], target["labels"])
         return recipe.weight * loss
+
+
+class MaskedWords(nn.Module):
+    """The hidden words of a masked language model; its last layer is the encoder's own table of words."""
+
+    def __init__(self, encoder: nn.Module, width: int) -> None:
+        super().__init__()
+        table = encoder.get_input_embeddings().weight  # type: ignore[operator]
+        self.dense = nn.Linear(width, table.shape[1])
+        self.norm = nn.LayerNorm(table.shape[1])
+        self.bias = nn.Parameter(torch.zeros(table.shape[0]))
+        self._table = [table]  # in a list: the encoder owns it, this head neither saves nor steps it
+
+    def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
+        """Return logits (hidden words, vocabulary) of the places whose label is not -100, row by row."""
+        chosen = self.norm(functional.gelu(self.dense(tokens[labels != IGNORED])))
+        return functional.linear(chosen, self._table[0], self.bias).float()
 
 
 def load_encoder(folder: Path) -> nn.Module:
@@ -111,6 +174,58 @@ def load_encoder(folder: Path) -> nn.Module:
     with quiet():
         encoder: nn.Module = AutoModel.from_pretrained(folder, dtype=torch.float32, **options)
     return encoder
+
+
+def head_loss(kind: str, logits: Tensor, target: Mapping[str, Tensor], smoothing: float) -> Tensor:
+    """Return the loss of a head, summed over rows; a row of several tokens, spans or windows counts once."""
+    if kind == "tag":
+        labels = target["labels"]
+        return mean_by_row(logits[labels != IGNORED], labels, smoothing)
+    if kind == "entity":
+        spans = (logits * target["mask"].unsqueeze(-1)).sum(1)
+        losses = functional.cross_entropy(
+            spans, target["labels"], label_smoothing=smoothing, reduction="none"
+        )
+        return (losses * target["shares"]).sum()
+    if kind == "span":
+        sides = [
+            functional.cross_entropy(logits[..., side], target[name], reduction="none")
+            for side, name in enumerate(("starts", "ends"))
+        ]
+        return ((sides[0] + sides[1]) / 2 * target["shares"]).sum()
+    labels = target["labels"]
+    if kind == "multilabel":
+        return functional.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(1).sum()
+    if kind == "score":
+        return functional.binary_cross_entropy_with_logits(logits[:, 0], labels, reduction="sum")
+    if kind == "regress":
+        return (logits[:, 0] - labels).square().sum()
+    return functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum")
+
+
+def mean_by_row(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Return the mean cross-entropy of each row's labelled places, summed over rows.
+
+    `logits` (places, classes) belong to the places of `labels` (rows, tokens) other than -100, in order.
+    """
+    seen = labels != IGNORED
+    shares = seen.float() / seen.sum(1, keepdim=True).clamp(min=1)
+    losses = functional.cross_entropy(logits, labels[seen], label_smoothing=smoothing, reduction="none")
+    return (losses * shares[seen]).sum()
+
+
+def matryoshka_loss(
+    vectors: Tensor, target: Mapping[str, Tensor], temperature: float, sizes: Sequence[int]
+) -> Tensor:
+    """Return the mean of the contrastive loss over the first n numbers of the vectors, for every n.
+
+    Kusupati et al. 2022, Matryoshka Representation Learning.
+    """
+    losses = [
+        contrastive_loss(functional.normalize(vectors[:, :size], dim=-1), target, temperature)
+        for size in dict.fromkeys(sizes)
+    ]
+    return torch.stack(losses).mean()
 
 
 def contrastive_loss(vectors: Tensor, target: Mapping[str, Tensor], temperature: float) -> Tensor:

@@ -280,7 +280,7 @@ def _from_hub(name: str, folder: Path, tried: list[str]) -> str | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    wanted = ["*.safetensors", "*.json", "*.txt", "*.model"]
+    wanted = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
     try:
         snapshot_download(
             name, local_dir=folder, allow_patterns=wanted, ignore_patterns=["onnx/*", "openvino/*"]

@@ -1,30 +1,34 @@
-"""Rows become batches: the texts of all of a row's heads go through the encoder together."""
+"""Rows become examples: a text, or two, and what each of the recipe's heads should say of it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from shared.errors import BadInput
 from shared.finetuning.recipe import Head, Recipe
 from shared.finetuning.rows import Rows
-from shared.models.heads import FloatArray, HeadSpec
+from shared.models.heads import LABELLED, OUTSIDE, PAIRED, FloatArray, HeadSpec
 
 Row = Mapping[str, Any]
-KEPT = "kept"  # among a batch's targets: how near the vectors stay to the base's
 Side = Literal["train", "valid"]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One training row: its text, what each head that has a target here needs, and, where the embed head
-    keeps near the base, the base's vector (dim,) of the text."""
+    """One row: its text, with `pair` where heads read two, what each head that has a target here needs,
+    and, where the embed head keeps near the base, the base's vector (dim,) of the text.
+
+    Targets: classify the position of the label; multilabel a 0 or 1 per label; regress the standardised
+    number; score 0 to 1; tag and entity a list of (start, end, label position) in characters of the text;
+    span (start, end) in the pair, (0, 0) for none; embed (positive, negative or "", group); mlm True.
+    """
 
     text: str
     targets: dict[str, Any]
     kept: FloatArray | None = None
+    pair: str | None = None
 
 
 def labels_of(value: Any) -> list[str]:
@@ -36,35 +40,66 @@ def labels_of(value: Any) -> list[str]:
 def head_specs(recipe: Recipe, data: Mapping[str, Rows]) -> list[HeadSpec]:
     """Return the heads with the recipe's labels, else those of their training rows, sorted.
 
-    Raises BadInput for a head whose data is not there, or a classify head with fewer than two labels.
+    A recipe of nothing but hidden words also gives the vector: a model without any output serves nobody.
+    Raises BadInput for a head whose data is not there, a classify head with fewer than two labels, or
+    numbers that are all the same.
     """
     for name, head in recipe.heads.items():
         if head.data is not None and head.data not in data:
             raise BadInput(f"head {name!r} reads data {head.data!r}; given are {', '.join(data) or 'none'}")
-    return [
-        HeadSpec(name=name, kind=head.kind, labels=_labels(name, head, recipe, data))
-        for name, head in recipe.heads.items()
-    ]
+    specs = [_spec(name, head, recipe, data) for name, head in recipe.heads.items()]
+    if all(spec.kind == "mlm" for spec in specs):
+        specs.append(HeadSpec(name="embed", kind="embed"))
+    return specs
+
+
+def _spec(name: str, head: Head, recipe: Recipe, data: Mapping[str, Rows]) -> HeadSpec:
+    if head.kind == "regress":
+        column = head.target
+        numbers = [_number(row, column) for row in data[str(head.data)].train if row.get(column) is not None]
+        spread = float(np.std(numbers)) if numbers else 0.0
+        if not spread > 0:
+            raise BadInput(f"head {name!r} finds no two different numbers in column {column!r}")
+        return HeadSpec(name=name, kind="regress", centre=float(np.mean(numbers)), spread=spread)
+    if head.kind not in LABELLED:
+        return HeadSpec(name=name, kind=head.kind, sizes=sorted(head.sizes, reverse=True))
+    return HeadSpec(name=name, kind=head.kind, labels=_labels(name, head, recipe, data))
 
 
 def _labels(name: str, head: Head, recipe: Recipe, data: Mapping[str, Rows]) -> list[str]:
-    if head.kind == "embed" or head.labels:
-        return head.labels
     rows: Iterable[Row] = data[str(head.data)].train
-    found = {label for row in rows for label in _row_labels(name, head, recipe, row)}
-    if len(found) < (2 if head.kind == "classify" else 1):
+    found = set(head.labels) or {label for row in rows for label in _row_labels(name, head, recipe, row)}
+    least = 2 if head.kind in ("classify", "entity") else 1
+    if head.kind == "tag":
+        kinds = sorted({label[2:] for label in found if label != OUTSIDE})
+        found = {f"{mark}-{kind}" for kind in kinds for mark in "BI"}
+    if len(found) < least:
         raise BadInput(
-            f"head {name!r} finds {len(found)} labels in column {head.label!r} of the training rows; "
-            "give rows of at least two labels"
+            f"head {name!r} finds {len(found)} labels in column {head.target!r} of the training rows; "
+            f"give rows of at least {'two labels' if least == 2 else 'one label'}"
         )
-    return sorted(found)
+    if head.kind == "tag":
+        return [OUTSIDE, *sorted(found, key=lambda label: (label[2:], label))]
+    return head.labels or sorted(found)
 
 
 def _row_labels(name: str, head: Head, recipe: Recipe, row: Row) -> list[str]:
-    value = row.get(head.label)
+    value = row.get(head.target)
     if head.kind == "multilabel":
         return [recipe.rename(name, label) for label in labels_of(value)]
+    if head.kind == "tag":
+        return [_renamed_tag(name, recipe, str(tag)) for tag in value or []]
+    if head.kind == "entity":
+        return [recipe.rename(name, str(span["label"])) for span in value or []]
     return [] if value in (None, "") else [recipe.rename(name, str(value))]
+
+
+def _renamed_tag(name: str, recipe: Recipe, tag: str) -> str:
+    if tag == OUTSIDE:
+        return tag
+    if tag[:2] not in ("B-", "I-") or not tag[2:]:
+        raise BadInput(f"tag {tag!r} of head {name!r} is no BIO tag; allowed are O, B-KIND and I-KIND")
+    return tag[:2] + recipe.rename(name, tag[2:])
 
 
 def examples(
@@ -73,103 +108,129 @@ def examples(
     """Return the rows of one side that at least one head learns from, in order.
 
     An embed head whose anchor column is the text column of its data shares the row's pass with the
-    other heads; else its pairs are rows of their own.
+    other heads; else its pairs are rows of their own. Raises BadInput, with the line, for a target that
+    can't be.
     """
     found = []
     for name, rows in data.items():
-        heads = [spec for spec in specs if recipe.heads[spec.name].data == name]
+        heads = [spec for spec in specs if spec.name in recipe.heads and recipe.heads[spec.name].data == name]
         for row in getattr(rows, side):
-            by_text: dict[str, dict[str, Any]] = {}
+            by_text: dict[tuple[str, str | None], dict[str, Any]] = {}
             for spec in heads:
+                text, pair = _texts(spec, recipe, row)
+                if not text.strip() or (pair is not None and not pair.strip()):
+                    continue
                 target = _target(spec, recipe, row, side)
-                text = str(row.get(_column(spec, recipe)) or "")
-                if target is not None and text.strip():
-                    by_text.setdefault(text, {})[spec.name] = target
-            found += [Example(text, targets) for text, targets in by_text.items()]
+                if target is not None:
+                    by_text.setdefault((text, pair), {})[spec.name] = target
+            found += [Example(text, targets, pair=pair) for (text, pair), targets in by_text.items()]
     return found
 
 
-def _column(spec: HeadSpec, recipe: Recipe) -> str:
+def _texts(spec: HeadSpec, recipe: Recipe, row: Row) -> tuple[str, str | None]:
     head = recipe.heads[spec.name]
     source = recipe.data.get(str(head.data))
-    return head.anchor if spec.kind == "embed" else (source.text if source else "text")
+    if spec.kind in PAIRED:
+        first, second = ("question", "context") if spec.kind == "span" else ("query", "text")
+        return str(row.get(first) or ""), str(row.get(second) or "")
+    if spec.kind == "tag" and row.get("tokens"):
+        return " ".join(str(token) for token in row["tokens"]), None
+    column = head.anchor if spec.kind == "embed" else (source.text if source else "text")
+    return str(row.get(column) or ""), None
 
 
 def _target(spec: HeadSpec, recipe: Recipe, row: Row, side: Side) -> Any:
     head = recipe.heads[spec.name]
+    if spec.kind == "mlm":
+        return True
     if spec.kind == "embed":
         positive = str(row.get(head.positive) or "")
-        group = str(row.get(head.label) or "") or positive
+        group = str(row.get(head.target) or "") or positive
         return (positive, str(row.get(head.negative) or ""), group) if positive.strip() else None
-    if row.get(head.label) is None:
+    if spec.kind == "span":
+        return _answer(row)
+    if row.get(head.target) is None:
         return None
+    if spec.kind == "regress":
+        return (_number(row, head.target) - spec.centre) / spec.spread
+    if spec.kind == "score":
+        return _grade(row, head.target)
     given = _row_labels(spec.name, head, recipe, row)
     unknown = [label for label in given if label not in spec.labels]
     if unknown and (head.labels or side == "train"):
-        at = f" (line {row['_line']})" if "_line" in row else ""
         raise BadInput(
-            f"label {unknown[0]!r}{at} is not one of {', '.join(spec.labels)}; "
+            f"label {unknown[0]!r}{_at(row)} is not one of {', '.join(spec.labels)}; "
             "map it in [labels] of the recipe or drop the row"
         )
     if spec.kind == "multilabel":
         return [float(label in given) for label in spec.labels]
+    if spec.kind == "tag":
+        return _tagged(spec, row, given)
+    if spec.kind == "entity":
+        return _spans(spec, row, row[head.target], given)
     return spec.labels.index(given[0]) if given and not unknown else None
 
 
-Tokenize = Callable[[Sequence[str]], dict[str, torch.Tensor]]
+def _tagged(spec: HeadSpec, row: Row, tags: Sequence[str]) -> list[tuple[int, int, int]]:
+    tokens = [str(token) for token in row.get("tokens") or []]
+    if len(tokens) != len(tags):
+        raise BadInput(f"a row{_at(row)} has {len(tokens)} tokens and {len(tags)} tags; give one tag a token")
+    found, at, before = [], 0, OUTSIDE
+    for token, tag in zip(tokens, tags, strict=True):
+        if tag.startswith("I-") and before[2:] != tag[2:]:
+            tag = f"B-{tag[2:]}"  # the older IOB scheme begins an entity with I-
+        position = spec.labels.index(tag) if tag in spec.labels else 0  # a kind that only validation has
+        found.append((at, at + len(token), position))
+        at, before = at + len(token) + 1, tag
+    return found
 
 
-class Collator:
-    """Turns examples into one padded batch and the targets of each head, as `HeadedModel` reads them."""
-
-    def __init__(self, specs: Sequence[HeadSpec], tokenize: Tokenize) -> None:
-        self._specs = specs
-        self._tokenize = tokenize
-
-    def __call__(self, batch: Sequence[Example]) -> dict[str, Any]:
-        """Return `{input_ids, attention_mask, targets, labels}`; the rows' own texts come first, in order.
-
-        `labels` is a 1 for each row: the Trainer counts the rows of a step by it.
-        """
-        texts = [example.text for example in batch]
-        targets: dict[str, dict[str, torch.Tensor]] = {}
-        for spec in self._specs:
-            rows = [i for i, example in enumerate(batch) if spec.name in example.targets]
-            if not rows:
-                continue
-            values = [batch[i].targets[spec.name] for i in rows]
-            if spec.kind == "embed":
-                targets[spec.name] = _pairs(rows, values, texts)
-            else:
-                labels = torch.tensor(
-                    values, dtype=torch.float32 if spec.kind == "multilabel" else torch.long
-                )
-                targets[spec.name] = {"rows": torch.tensor(rows), "labels": labels}
-        kept = [i for i, example in enumerate(batch) if example.kept is not None]
-        if kept:
-            vectors = torch.from_numpy(np.stack([batch[i].kept for i in kept]))  # type: ignore[misc]
-            targets[KEPT] = {"rows": torch.tensor(kept), "kept": vectors}
-        ones = torch.ones(len(batch), dtype=torch.long)
-        return {**self._tokenize(texts), "targets": targets, "labels": ones}
+def _spans(
+    spec: HeadSpec, row: Row, spans: Sequence[Mapping[str, Any]], labels: Sequence[str]
+) -> list[tuple[int, int, int]] | None:
+    text = str(row.get("text") or "")
+    found = []
+    for span, label in zip(spans, labels, strict=True):
+        start, end = int(span["start"]), int(span["end"])
+        if not 0 <= start < end <= len(text):
+            raise BadInput(
+                f"a span{_at(row)} is {start} to {end}; its text has {len(text)} characters, "
+                "and the end comes after the start"
+            )
+        if label in spec.labels:
+            found.append((start, end, spec.labels.index(label)))
+    return found or None
 
 
-def _pairs(rows: list[int], values: list[tuple[str, str, str]], texts: list[str]) -> dict[str, torch.Tensor]:
-    # Anchors of one group (the same label, else the same positive) are no negatives of each other.
-    groups: dict[str, int] = {}
-    anchor_groups = [groups.setdefault(group, len(groups)) for _, _, group in values]
-    candidate_groups = list(anchor_groups)
-    candidates = []
-    for positive, _, _ in values:
-        candidates.append(len(texts))
-        texts.append(positive)
-    for _, negative, _ in values:
-        if negative.strip():
-            candidates.append(len(texts))
-            texts.append(negative)
-            candidate_groups.append(groups.setdefault(negative, len(groups)))
-    return {
-        "anchors": torch.tensor(rows),
-        "candidates": torch.tensor(candidates),
-        "anchor_groups": torch.tensor(anchor_groups),
-        "candidate_groups": torch.tensor(candidate_groups),
-    }
+def _answer(row: Row) -> tuple[int, int] | None:
+    answer, context = str(row.get("answer") or ""), str(row.get("context") or "")
+    if not answer:
+        return (0, 0)
+    given = row.get("start")
+    start = context.find(answer) if given in (None, "") else int(str(given))
+    if context[start : start + len(answer)] != answer or start < 0:
+        raise BadInput(
+            f"the answer {answer[:60]!r}{_at(row)} does not stand at character {start} of its context"
+        )
+    return (start, start + len(answer))
+
+
+def _number(row: Row, column: str) -> float:
+    try:
+        value = float(row[column])
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not np.isfinite(value):
+        raise BadInput(f"{row[column]!r}{_at(row)} in column {column!r} is no number")
+    return value
+
+
+def _grade(row: Row, column: str) -> float:
+    value = _number(row, column)
+    if not 0 <= value <= 1:
+        raise BadInput(f"score {value:g}{_at(row)} in column {column!r} is not between 0 and 1")
+    return value
+
+
+def _at(row: Row) -> str:
+    return f" (line {row['_line']})" if "_line" in row else ""

@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +15,15 @@ from transformers import PreTrainedTokenizerBase
 from shared.errors import BadInput, Damaged
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.bases import Base
-from shared.finetuning.quiet import quiet, quiet_export
+from shared.finetuning.feeding import Feed
+from shared.finetuning.methods.stored import graphless, save_encoder
+from shared.finetuning.quiet import quiet_export
 from shared.models import selftest
 from shared.models.card import CARD, GRAPH, HEADS, TOKENIZER, ModelCard
-from shared.models.heads import HeadSpec
+from shared.models.heads import PAIRED, HeadSpec
 from shared.models.text_model import TextModel
 
+HIDDEN_WORDS = "mlm.safetensors"
 DRIFT = 1e-4  # the graph may differ from torch by so much, relative to outputs above 1
 
 
@@ -32,9 +34,12 @@ class Served(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return the outputs by head."""
-        return self.model.outputs(self.model.vectors(input_ids, attention_mask))
+        tokens = self.model.tokens(input_ids, attention_mask, token_type_ids)
+        return self.model.outputs(tokens, self.model.pooled(tokens, attention_mask))
 
 
 def export(
@@ -42,14 +47,18 @@ def export(
 ) -> TextModel:
     """Write the complete model folder into `out` (empty or new) and return it as it will be served.
 
+    A model with trained vectors before its texts has no graph; its card asks for the torch runtime.
     Raises BadInput for a base without a fast tokenizer, Damaged when the graph does not give the torch
     model's outputs.
     """
     out.mkdir(parents=True, exist_ok=True)
     model = model.float().cpu().eval()
+    feed = Feed(tokenizer, max_tokens, types=model.typed and _paired(model))
     _write_weights(model, base, out)
     _write_tokenizer(tokenizer, base, out, max_tokens)
-    _write_graph(model, tokenizer, out)
+    torch_only = graphless(model.encoder)
+    if not torch_only:
+        _write_graph(model, feed, out)
     card = ModelCard(
         base=base.name,
         fingerprint=_fingerprint(model, out, base, max_tokens),
@@ -58,12 +67,13 @@ def export(
         pooling=base.pooling,
         query_prefix=base.query_prefix,
         pad_id=int(tokenizer.pad_token_id or 0),
-        heads=list(model.specs.values()),
+        heads=[spec for spec in model.specs.values() if spec.kind != "mlm"],
+        runtime="torch" if torch_only else "onnx",
     )
     write_card(out, card)
     served = TextModel.open(out)
-    _compare(model, tokenizer, served, max_tokens)
-    selftest.write(out, served.logits)
+    _compare(model, feed, served)
+    selftest.write(out, served.probe)
     return served
 
 
@@ -79,10 +89,14 @@ def with_heads(out: Path, heads: list[HeadSpec]) -> None:
 
 
 def _write_weights(model: HeadedModel, base: Base, out: Path) -> None:
-    with quiet():
-        model.encoder.save_pretrained(out)  # type: ignore[operator]  # nn.Module hides the base's methods
-    heads = {n: p.detach().contiguous() for n, p in model.heads.state_dict().items()}
-    save_file(heads, out / HEADS)
+    save_encoder(model.encoder, out)
+    # The head that finds hidden words is not served, but the next pre-training may begin with it.
+    hidden = {spec.name for spec in model.specs.values() if spec.kind == "mlm"}
+    for file in (HEADS, HIDDEN_WORDS):
+        weights = model.heads.state_dict().items()
+        heads = {n: p for n, p in weights if (n.split(".")[0] in hidden) == (file == HIDDEN_WORDS)}
+        if heads or file == HEADS:
+            save_file({n: p.detach().contiguous() for n, p in heads.items()}, out / file)
     for name in (
         "1_Pooling",
         "modules.json",
@@ -107,12 +121,15 @@ def _write_tokenizer(tokenizer: PreTrainedTokenizerBase, base: Base, out: Path, 
     clean.save(str(out / TOKENIZER))
 
 
-def _write_graph(model: HeadedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
+def _paired(model: HeadedModel) -> bool:
+    return any(spec.kind in PAIRED for spec in model.specs.values())
+
+
+def _write_graph(model: HeadedModel, feed: Feed, out: Path) -> None:
     from transformers.exporters import OnnxConfig, OnnxExporter
 
     texts = ["one text", "a longer text, so that the trace sees padding"]
-    fed = tokenizer(texts, padding=True, return_tensors="pt")
-    sample = {"input_ids": fed["input_ids"], "attention_mask": fed["attention_mask"]}
+    sample = feed(texts, texts if _paired(model) else None).tensors
     with quiet_export():
         exported = OnnxExporter().export(Served(model), sample, OnnxConfig(dynamic=True))
         exported.save_pretrained((out / GRAPH).parent)
@@ -129,16 +146,21 @@ def _fingerprint(model: HeadedModel, out: Path, base: Base, max_tokens: int) -> 
     return digest.hexdigest()[:32]
 
 
-def _compare(
-    model: HeadedModel, tokenizer: PreTrainedTokenizerBase, served: TextModel, max_tokens: int
-) -> None:
+def _compare(model: HeadedModel, feed: Feed, served: TextModel) -> None:
     texts = list(selftest.TEXTS)
-    fed: Any = tokenizer(texts, padding=True, truncation=True, max_length=max_tokens, return_tensors="pt")
+    paired = _paired(model)
+    fed = feed(texts, texts[::-1] if paired else None, windows=served.windows)
     with torch.inference_mode():
-        expected = Served(model)(fed["input_ids"], fed["attention_mask"])
-    got = served.logits(texts)
+        expected = Served(model)(**fed.tensors)
+    got = served.probe(texts)
+    first = [fed.origin.index(i) for i in range(len(texts))]  # a long passage has several windows
+    mask = fed.tensors["attention_mask"].numpy()[first]
     for name, rows in expected.items():
-        wanted = rows.numpy()
+        wanted = rows.numpy()[first] * (mask[..., None] if rows.ndim == 3 else 1)
+        if got[name].shape != wanted.shape:
+            raise Damaged(
+                f"the exported head {name!r} gives {got[name].shape}, the trained one {wanted.shape}"
+            )
         off = float((np.abs(got[name] - wanted) / np.maximum(1.0, np.abs(wanted))).max())
         if not off <= DRIFT:
             raise Damaged(f"the exported graph's head {name!r} differs from the trained one by {off:.2g}")

@@ -1,26 +1,34 @@
-"""The training loop: Hugging Face's Trainer with two learning rates, a curve, and the best epoch kept."""
+"""The training loop: Hugging Face's Trainer with the recipe's rates and techniques, the best epoch kept."""
 
+import functools
 import json
 import math
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.utils.data
-from safetensors.torch import load_file, save_file
-from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from safetensors.torch import load_file
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from shared.errors import TrilliumError
+from shared.errors import BadInput, TrilliumError
+from shared.finetuning import processes
 from shared.finetuning.backbone import HeadedModel
-from shared.finetuning.examples import Collator, Example
+from shared.finetuning.collate import Collator
+from shared.finetuning.examples import Example
+from shared.finetuning.keep import BEST, LAST, KeepBest, Score, save_weights, write_aside
+from shared.finetuning.methods.average import Averaged
+from shared.finetuning.methods.rates import optimiser
+from shared.finetuning.methods.technique import Batch, Pass, Step, Technique, has, watched
+from shared.finetuning.options import Train
 from shared.finetuning.recipe import Recipe
+from shared.finetuning.reporting import STEPS, Bar, StepsLog, trackers
+from shared.finetuning.sampling import LengthGrouped
 
-Score = Callable[[], dict[str, float]]
-BEST, LAST, DONE = "best.safetensors", "last.safetensors", "done.json"
+DONE = "done.json"
 
 
 class Diverged(TrilliumError):
@@ -30,131 +38,103 @@ class Diverged(TrilliumError):
 
 
 class HeadsTrainer(Trainer):  # type: ignore[misc]  # transformers ships no types
-    """Trainer with a rate of its own for the heads; no decay on biases and norms; batches of texts of like
-    length; an end with a reason when the loss is no number."""
+    """Trainer with rates by head and layer, techniques around its steps, batches of texts of like length, and
+    an end with a reason when the loss is no number."""
 
-    def __init__(self, *, head_rate: float, **options: Any) -> None:
+    def __init__(self, *, options: Train, techniques: Sequence[Technique] = (), **given: Any) -> None:
         self.optimizer: torch.optim.Optimizer | None = None
-        super().__init__(**options)
-        self._head_rate = head_rate
+        self.lr_scheduler: Any = None
+        self._options, self._techniques = options, list(techniques)
+        self._extra = has(self._techniques, "extra_loss")
+        super().__init__(**given)
+        self.neftune_noise_alpha = options.noise or None
+        for technique in self._techniques:
+            self.add_callback(technique)
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        """Return AdamW over four groups: backbone or heads, decayed or not."""
+        """Return the recipe's optimiser."""
         if self.optimizer is None:
-            groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
-            for name, parameter in self.model.named_parameters():
-                if parameter.requires_grad:
-                    plain = parameter.ndim < 2
-                    groups.setdefault(("heads." in name, plain), []).append(parameter)
-            self.optimizer = torch.optim.AdamW(
-                [
-                    {
-                        "params": parameters,
-                        "lr": self._head_rate if head else self.args.learning_rate,
-                        "weight_decay": 0.0 if plain else self.args.weight_decay,
-                    }
-                    for (head, plain), parameters in groups.items()
-                ],
-                fused=True,  # one kernel for all tensors: 9 ms a step instead of 75 for MiniLM on two cores
-            )
+            self.optimizer = optimiser(model or self.model, self._options)
         return self.optimizer
 
-    def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Return the recipe's schedule; a plateau's is moved by the validation scores of `KeepBest`."""
+        if self._options.schedule != "plateau":
+            return super().create_scheduler(num_training_steps, optimizer)
+        if self.lr_scheduler is None:
+            own = optimizer or self.create_optimizer()
+            self.lr_scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(own, "max", factor=0.5, patience=0)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the model's loss and what the techniques add, all of it over the rows of the whole step."""
+        if not self._extra:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        with watched(self.model) as heads:
+            loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        rows = len(inputs["labels"]) if num_items_in_batch is None else num_items_in_batch
+        # The gradients of all processes are averaged, so the Trainer has multiplied by their number.
+        part = (1 if num_items_in_batch is None else self.accelerator.num_processes) / rows
+        seen = Pass(loss / part, dict(heads))
+        for technique in self._techniques:
+            extra = technique.extra_loss(self.model, inputs, seen)
+            loss = loss if extra is None else loss + extra * part
+        return (loss, outputs) if return_outputs else loss
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """Run one micro-batch; raises Diverged before a loss that is no number touches the weights."""
-        loss: torch.Tensor = super().training_step(*args, **options)
+        whole = functools.partial(super().training_step, model, num_items_in_batch=num_items_in_batch)
+        step = Step(
+            run=lambda batch: whole(dict(batch)),
+            loss=lambda batch: self._loss(model, batch, num_items_in_batch),
+        )
+        for technique in self._techniques:
+            step = technique.around_step(step)
+        loss = step.run(inputs)
         if not torch.isfinite(loss):
             raise Diverged(
                 f"the loss became {float(loss)} at step {self.state.global_step + 1}; lower train.rate "
-                f"(now {self.args.learning_rate:g}) or look for broken rows, and start again"
+                f"(now {self.args.learning_rate:g}) or look for broken rows, and start again{self._left()}"
             )
         return loss
 
+    def _loss(self, model: Any, batch: Batch, items: Any) -> torch.Tensor:
+        with self.compute_loss_context_manager():
+            loss: torch.Tensor = self.compute_loss(
+                model, self._prepare_inputs(dict(batch)), num_items_in_batch=items
+            )
+        return loss
+
+    def _left(self) -> str:
+        work = Path(self.args.output_dir)
+        kept = work / BEST if (work / BEST).is_file() else checkpoint(work)
+        return f"; the best weights before that are in {kept}" if kept else ""
+
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler[int]:
-        rows = self.train_dataset
-        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        sampler: torch.utils.data.Sampler[int] = LengthGroupedSampler(
-            size, lengths=[len(row.text) for row in rows]
-        )
-        return sampler
+        size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        lengths = [len(row.text) + len(row.pair or "") for row in self.train_dataset]
+        return LengthGrouped(lengths, size, self.args.seed)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        # With the weights, so that a checkpoint's last file, by which a whole one is known, comes after.
+        super()._save(output_dir, state_dict)
+        for technique in self._techniques if self.args.should_save else ():
+            technique.save(Path(output_dir or self.args.output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        for technique in self._techniques:
+            technique.load(Path(resume_from_checkpoint))
 
 
-class Bar(TrainerCallback):  # type: ignore[misc]
-    """A progress bar on stderr: steps, rate, time left, the last loss."""
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Show the bar, at the step where a resumed run goes on."""
-        self._bar = tqdm(total=state.max_steps, initial=state.global_step, desc="fine-tuning", unit="step")
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Move it."""
-        self._bar.update(state.global_step - self._bar.n)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Show the loss."""
-        if "loss" in (logs or {}):
-            self._bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Leave it as it is."""
-        self._bar.close()
-
-
-class KeepBest(TrainerCallback):  # type: ignore[misc]
-    """At the start and after each epoch: score, keep the best weights, stop when patience is spent.
-
-    The higher score is better, of equal ones the lower loss. What it knows is in `folder`, so that a
-    resumed run knows it too.
-    """
-
-    def __init__(self, model: HeadedModel, score: Score, folder: Path, patience: int | None) -> None:
-        self._model, self._score, self._folder, self._patience = model, score, folder, patience
-
-    def state(self) -> dict[str, Any]:
-        """Return {score, loss, epoch} of the best so far and the curve."""
-        try:
-            found: dict[str, Any] = json.loads((self._folder / "best.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            return {"score": -math.inf, "loss": math.inf, "epoch": 0.0, "curve": []}
-        return found
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Score the start: the fitted heads may be better than anything tuned."""
-        if state.global_step == 0:
-            self._consider(0, 0.0)
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Score, keep, maybe stop."""
-        best = self._consider(state.global_step, state.epoch)
-        if self._patience and state.epoch - best >= self._patience - 1e-6:
-            control.should_training_stop = True
-
-    def _consider(self, step: int, epoch: float) -> float:
-        known, scores = self.state(), self._score()
-        curve = [point for point in known["curve"] if point["step"] < step]
-        curve.append({"step": step, "epoch": round(epoch, 4), **scores})
-        if (scores["score"], -scores["loss"]) > (known["score"], -known["loss"]):
-            known |= {"score": scores["score"], "loss": scores["loss"], "epoch": epoch}
-            _save_aside(self._model, self._folder / BEST)
-        _write_aside({**known, "curve": curve}, self._folder / "best.json")
-        return float(known["epoch"])
-
-    def restore(self) -> list[dict[str, float]]:
-        """Put the best weights back into the model and return the curve."""
-        self._model.load_state_dict(load_file(self._folder / BEST))
-        curve: list[dict[str, float]] = self.state()["curve"]
-        return curve
-
-
-def _save_aside(model: HeadedModel, path: Path) -> None:
-    aside = path.with_suffix(".part")
-    save_file({n: p.contiguous() for n, p in model.state_dict().items()}, aside)
-    aside.replace(path)
-
-
-def _write_aside(content: Any, path: Path) -> None:
-    aside = path.with_suffix(".part.json")
-    aside.write_text(json.dumps(content), "utf-8")
-    aside.replace(path)
+def total_steps(rows: int, options: Train) -> int:
+    """Return how many steps a whole training takes, as the Trainer counts them."""
+    batches = math.ceil(rows / (options.batch * processes.count()))
+    whole = math.ceil(batches / options.accumulate) * int(options.epochs)
+    return min(whole, options.steps or whole)
 
 
 def fit(
@@ -165,28 +145,102 @@ def fit(
     score: Score | None,
     work: Path,
     *,
+    techniques: Sequence[Technique] = (),
+    tracking: Path | None = None,
     progress: bool,
 ) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
-    """Tune `model` in place; returns (steps with their training loss, validation curve by epoch).
+    """Tune `model`, which the techniques have prepared, in place; returns (steps with their training loss,
+    validation curve by epoch).
 
     Checkpoints go to `work` once an epoch, and a killed run goes on from the last. Without `score` there
-    is no validation: the last weights are kept. Raises Diverged when the loss is no number.
+    is no validation: the last weights are kept. Every log is a line of `steps.jsonl` in `work`; what
+    `train.track` names writes to `tracking`. Raises Diverged when the loss is no number, BadInput for a
+    schedule or a precision that can't be had here.
     """
     options, work = recipe.train, work.absolute()
+    if options.schedule == "plateau" and score is None:
+        raise BadInput(
+            'train.schedule "plateau" follows validation scores; give validation rows, or use linear'
+        )
     work.mkdir(parents=True, exist_ok=True)
-    steps = max(1, math.ceil(len(train) / (options.batch * options.accumulate)))
+    view = next((one.swapped for one in techniques if isinstance(one, Averaged)), nullcontext)
+    trainer = _trainer(model, recipe, train, collator, work, techniques)
+    gather = (lambda: trainer.accelerator.get_state_dict(trainer.model_wrapped)) if options.fsdp else None
+    keep = None
+    if score:
+        keep = KeepBest(model, score, work, options.patience, view=view, weights=gather)
+        keep.tell = trainer.log
+    done = work / DONE
+    if not processes.share(done.is_file):
+        with trackers(
+            options.track if processes.main() else [],
+            tracking or work / "tracking",
+            recipe.model_dump(mode="json"),
+        ) as told:
+            _train(trainer, [*told, *([keep] if keep else [])], work, progress, view, gather)
+    losses: list[dict[str, float]] = json.loads(done.read_text("utf-8"))
+    if keep:
+        return losses, keep.restore()
+    if not options.fsdp:
+        model.load_state_dict(load_file(work / LAST))
+    return losses, []
+
+
+def _train(
+    trainer: HeadsTrainer,
+    callbacks: Sequence[Any],
+    work: Path,
+    progress: bool,
+    view: Callable[[], AbstractContextManager[None]],
+    gather: Callable[[], dict[str, torch.Tensor]] | None,
+) -> None:
+    mine = [StepsLog(work / STEPS)] if processes.main() else []
+    for callback in [*mine, *callbacks, *([Bar()] if progress and processes.main() else [])]:
+        trainer.add_callback(callback)
+    found = processes.share(lambda: checkpoint(work))
+    trainer.train(resume_from_checkpoint=found)
+    with view():
+        save_weights(gather() if gather else trainer.model.state_dict(), work / LAST)
+    if processes.main():
+        rows = [row for row in trainer.state.log_history if "loss" in row]
+        write_aside([{"step": row["step"], "loss": row["loss"]} for row in rows], work / DONE)
+    processes.wait()
+
+
+def _trainer(
+    model: HeadedModel,
+    recipe: Recipe,
+    train: Sequence[Example],
+    collator: Collator,
+    work: Path,
+    techniques: Sequence[Technique],
+) -> HeadsTrainer:
+    options = recipe.train
+    on_gpu = torch.cuda.is_available()
+    if options.precision == "fp16" and not on_gpu:
+        raise BadInput(
+            'train.precision "fp16" needs a GPU; use "auto", which takes what this machine is good at'
+        )
+    if options.fsdp and not (on_gpu and processes.count() > 1):
+        raise BadInput("train.fsdp spreads a model over GPUs: start it with torchrun on several, or drop it")
+    steps = max(1, math.ceil(len(train) / (options.batch * options.accumulate * processes.count())))
     arguments = TrainingArguments(
         output_dir=str(work),
         num_train_epochs=float(options.epochs),
+        max_steps=total_steps(len(train), options) if options.steps else -1,
         per_device_train_batch_size=options.batch,
         gradient_accumulation_steps=options.accumulate,
         learning_rate=options.rate,
-        lr_scheduler_type=options.schedule,
+        lr_scheduler_type={"constant": "constant_with_warmup", "plateau": "constant"}.get(
+            options.schedule, options.schedule
+        ),
         warmup_steps=options.warmup,
         weight_decay=options.weight_decay,
         max_grad_norm=options.clip,
         bf16=options.precision == "bf16",
-        use_cpu=not torch.cuda.is_available(),
+        fp16=options.precision == "fp16",
+        use_cpu=not on_gpu,
+        fsdp=options.fsdp or None,
         seed=options.seed,
         save_strategy="epoch",
         save_total_limit=1,
@@ -197,30 +251,20 @@ def fit(
         dataloader_pin_memory=False,
         average_tokens_across_devices=True,
     )
-    keep = KeepBest(model, score, work, options.patience) if score else None
     trainer = HeadsTrainer(
         model=model,
         args=arguments,
         train_dataset=list(train),
         data_collator=collator,
-        callbacks=[*([keep] if keep else []), *([Bar()] if progress else [])],
-        head_rate=options.head_rate,
+        options=options,
+        techniques=techniques,
     )
     trainer.remove_callback(PrinterCallback)  # it prints on stdout, which belongs to results
-    done = work / DONE
-    if not done.is_file():
-        trainer.train(resume_from_checkpoint=_checkpoint(work))
-        rows = [row for row in trainer.state.log_history if "loss" in row]
-        _save_aside(model, work / LAST)
-        _write_aside([{"step": row["step"], "loss": row["loss"]} for row in rows], done)
-    losses: list[dict[str, float]] = json.loads(done.read_text("utf-8"))
-    if keep:
-        return losses, keep.restore()
-    model.load_state_dict(load_file(work / LAST))
-    return losses, []
+    return trainer
 
 
-def _checkpoint(work: Path) -> str | None:
+def checkpoint(work: Path) -> str | None:
+    """Return the newest whole checkpoint in `work`; those that a kill cut short are removed."""
     whole = []
     for folder in work.glob("checkpoint-*"):
         if (folder / "trainer_state.json").is_file():  # the last file that is written
@@ -229,15 +273,3 @@ def _checkpoint(work: Path) -> str | None:
             shutil.rmtree(folder)
     newest = max(whole, key=lambda folder: int(folder.name.split("-")[1]), default=None)
     return str(newest) if newest else None
-
-
-def tokenizing(tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> Callable[[Sequence[str]], Any]:
-    """Return what turns texts into padded tensors of at most `max_tokens` tokens."""
-
-    def tokenize(texts: Sequence[str]) -> dict[str, torch.Tensor]:
-        fed = tokenizer(
-            list(texts), padding=True, truncation=True, max_length=max_tokens, return_tensors="pt"
-        )
-        return {"input_ids": fed["input_ids"], "attention_mask": fed["attention_mask"]}
-
-    return tokenize

@@ -4,37 +4,42 @@ Starting full tuning from the fitted heads keeps the pretrained features from be
 ones in the first steps (Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.examples import Example
+from shared.finetuning.feeding import Feed
 from shared.models.batching import batches
 from shared.models.heads import FloatArray, HeadSpec
+
+FITTED = ("classify", "multilabel", "regress")
 
 
 def encode(
     model: HeadedModel,
-    tokenize: Callable[[Sequence[str]], dict[str, torch.Tensor]],
+    feed: Feed,
     texts: Sequence[str],
     *,
     precision: str = "fp32",
 ) -> FloatArray:
     """Return unit vectors (n, width) float32 in the order of `texts`; equal texts are encoded once.
 
-    `precision` "bf16" is near enough for a score or a start (cosine .9999), not for a final fit.
+    `precision` "bf16" or "fp16" is near enough for a score or a start (cosine .9999), not for a final fit.
     """
     device = next(model.parameters()).device
     unique = list(dict.fromkeys(texts))
     found: dict[str, FloatArray] = {}
     training = model.training
     model.eval()
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, precision == "bf16"):
+    half = torch.float16 if precision == "fp16" else torch.bfloat16
+    with torch.inference_mode(), torch.autocast(device.type, half, precision != "fp32"):
         for batch in batches([len(text) for text in unique]):
-            fed = {name: part.to(device) for name, part in tokenize([unique[i] for i in batch]).items()}
+            tensors = feed([unique[i] for i in batch]).tensors
+            fed = {name: part.to(device) for name, part in tensors.items()}
             rows = model.vectors(**fed).float().cpu().numpy()
             found.update({unique[i]: row for i, row in zip(batch, rows, strict=True)})
     model.train(training)
@@ -44,10 +49,11 @@ def encode(
 def fit_heads(
     model: HeadedModel, vectors: FloatArray, examples: Sequence[Example], *, c: float = 30.0, seed: int = 0
 ) -> None:
-    """Set every head with labels to a logistic regression (one per label for multilabel) on `vectors`."""
+    """Set every head that reads the vector to a logistic regression (one per label for multilabel, a ridge
+    regression for regress) on `vectors`."""
     for name, spec in model.specs.items():
         rows = [i for i, example in enumerate(examples) if name in example.targets]
-        if spec.labels and rows:
+        if spec.kind in FITTED and rows:
             targets = np.asarray([examples[i].targets[name] for i in rows])
             weight, bias = _fitted(spec, vectors[rows], targets, c, seed)
             with torch.no_grad():
@@ -58,6 +64,9 @@ def fit_heads(
 def _fitted(
     spec: HeadSpec, vectors: FloatArray, targets: FloatArray, c: float, seed: int
 ) -> tuple[FloatArray, FloatArray]:
+    if spec.kind == "regress":
+        ridge = Ridge(alpha=1 / c).fit(vectors, targets)
+        return ridge.coef_[None].astype(np.float32), np.array([ridge.intercept_], np.float32)
     if spec.kind == "multilabel":
         pairs = [_binary(vectors, targets[:, label], c, seed) for label in range(len(spec.labels))]
         return np.stack([w for w, _ in pairs]).astype(np.float32), np.array([b for _, b in pairs], np.float32)

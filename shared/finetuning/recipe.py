@@ -4,14 +4,14 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import BadInput, NotFound
-from shared.models.heads import HeadKind
+from shared.finetuning.options import Method, MethodKind, Train, refuse_pairs
+from shared.models.heads import BY_TOKEN, PAIRED, HeadKind
 
-MethodKind = Literal["full", "frozen"]
 DEFAULT_BASE = "all-MiniLM-L6-v2"
 
 
@@ -20,18 +20,27 @@ class _Part(BaseModel):
 
 
 class Source(_Part):
-    """Rows of text. `files` may stay empty where the caller hands rows over; `text` names the column."""
+    """Rows of text. `files` may stay empty where the caller hands rows over; `text` names the column.
+
+    `valid` and `test` are files of their own; without `valid` a part of `files` is held out.
+    """
 
     files: list[str] = []
+    valid: list[str] = []
+    test: list[str] = []
     text: str = "text"
 
 
 class Head(_Part):
     """One output and what it learns from.
 
-    classify: `label` is the column of the label; multilabel: of a list of labels. embed: rows are
-    pairs in the columns `anchor`, `positive` and, where there are hard negatives, `negative`;
-    without `data` it is the pooled vector as the other heads leave it. `labels` fixes the labels and
+    `label` is the column of what is to be learnt. classify: a label; multilabel: a list of labels;
+    regress: a number; score: 0 to 1, for the pair in the columns `query` and `text`; tag: the BIO tags of
+    the words in the column `tokens`; entity: a list of {start, end, label} in characters of the text. mlm
+    reads the text alone. span reads the columns question, context, answer and, where the answer stands
+    more than once, `start`. embed: rows are pairs in the columns `anchor`, `positive` and, where there are
+    hard negatives, `negative`; without `data` it is the pooled vector as the other heads leave it, and
+    `sizes` are the shorter vectors that it learns beside the whole one. `labels` fixes the labels and
     their order, else they come from the training rows, sorted. `weight` scales the head's loss.
     `keep` (embed) adds a pull towards the base's own vectors, so that a model tuned for labels goes
     on to retrieve well. `scale` is the contrastive temperature.
@@ -39,7 +48,7 @@ class Head(_Part):
 
     kind: HeadKind
     data: str | None = None
-    label: str = "label"
+    label: str = ""
     labels: list[str] = []
     weight: float = Field(1.0, gt=0)
     keep: float = Field(0.0, ge=0)
@@ -47,51 +56,12 @@ class Head(_Part):
     positive: str = "positive"
     negative: str = "negative"
     scale: float = Field(0.05, gt=0)
+    sizes: list[int] = []
 
-
-class Method(_Part):
-    """`full` trains every weight; `frozen` leaves the backbone and fits the heads on its vectors.
-
-    `c` is the inverse strength of the frozen fit's L2 penalty, as in logistic regression.
-    """
-
-    kind: MethodKind = "full"
-    c: float = Field(30.0, gt=0)
-
-
-class Train(_Part):
-    """How long and how hard. "auto" values are settled by `Recipe.resolved` before the hash is taken.
-
-    `rate` is the body's, `head_rate` the heads'. `start` "frozen" begins with heads fitted on the
-    frozen base, so that training starts from the plain method's answer. `accumulate` micro-batches
-    of `batch` rows make a step. `contrast` adds a supervised contrastive loss to classify heads, with
-    this weight. `warmup` is the share of steps with a rising rate. `clip` is the largest gradient norm,
-    0 for any. Training stops after `patience` epochs without a better validation score, and the best
-    is kept, be it the start.
-    """
-
-    epochs: int | Literal["auto"] = Field("auto")
-    rate: float = Field(5e-5, gt=0)
-    head_rate: float = Field(1e-3, gt=0)
-    batch: int = Field(32, ge=1)
-    accumulate: int = Field(1, ge=1)
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    seed: int = Field(0, ge=0)
-    max_tokens: int | None = Field(None, ge=8)
-    patience: int | None = Field(3, ge=1)
-    label_smoothing: float = Field(0.05, ge=0, lt=1)
-    contrast: float = Field(0.0, ge=0)
-    warmup: float = Field(0.1, ge=0, lt=1)
-    schedule: Literal["linear", "cosine"] = "linear"
-    weight_decay: float = Field(0.01, ge=0)
-    clip: float = Field(1.0, ge=0)
-    start: Literal["frozen", "random"] = "frozen"
-
-    @model_validator(mode="after")
-    def _positive(self) -> "Train":
-        if self.epochs != "auto" and self.epochs < 1:
-            raise ValueError('epochs must be 1 or more, or "auto"')
-        return self
+    @property
+    def target(self) -> str:
+        """The column of what is to be learnt: `label`, else the one that the kind is known for."""
+        return self.label or {"tag": "tags", "entity": "spans"}.get(self.kind, "label")
 
 
 class Recipe(_Part):
@@ -117,8 +87,17 @@ class Recipe(_Part):
                 raise ValueError(
                     f"heads.{name}: method frozen trains no embed head; drop its data, or use full"
                 )
-        if sum(head.kind == "embed" for head in self.heads.values()) > 1:
+            if head.kind in (*BY_TOKEN, "mlm") and self.method.kind == "frozen":
+                raise ValueError(f"heads.{name}: method frozen trains no {head.kind} head; use full")
+        kinds = [head.kind for head in self.heads.values()]
+        refuse_pairs(self.method, self.train, kinds)
+        if kinds.count("embed") > 1:
             raise ValueError("heads: at most one embed head")
+        if any(kind in PAIRED for kind in kinds) and len(set(kinds)) > 1:
+            raise ValueError(
+                f"heads: {' and '.join(PAIRED)} read two texts together and share no pass with other kinds; "
+                f"give them a recipe of their own (got {', '.join(kinds)})"
+            )
         return self
 
     @classmethod
@@ -162,8 +141,10 @@ class Recipe(_Part):
         return self.model_copy(update={"train": train, "base_sha256": base_sha256})
 
     def hash(self) -> str:
-        """Return the SHA-256 of the recipe; file names are left out, the data has a hash of its own."""
-        tree = self.model_dump(mode="json", exclude={"data": {"__all__": {"files"}}})
+        """Return the SHA-256 of the recipe; file names are left out, the data has a hash of its own, and so
+        is where curves are drawn."""
+        aside: Any = {"data": {"__all__": {"files", "valid", "test"}}, "train": {"track"}}
+        tree = self.model_dump(mode="json", exclude=aside)
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
     def rename(self, head: str, label: str) -> str:

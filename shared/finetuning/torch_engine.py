@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from shared.errors import Damaged
-from shared.finetuning.backbone import HeadedModel, load_encoder
+from shared.finetuning.backbone import HeadedModel
+from shared.finetuning.methods.stored import load_whole
 from shared.models.batching import IntArray
 from shared.models.card import HEADS, RESTORE, ModelCard
 from shared.models.heads import FloatArray
@@ -26,11 +27,13 @@ class TorchEngine:
         self._model = model.eval().to(device)
         self._device = device
 
-    def run(self, ids: IntArray, mask: IntArray) -> Mapping[str, FloatArray]:
+    def run(self, ids: IntArray, mask: IntArray, types: IntArray | None = None) -> Mapping[str, FloatArray]:
         """Return the raw outputs by head; rows keep their order."""
+        parts = (ids, mask) if types is None or not self._model.typed else (ids, mask, types)
         with torch.inference_mode():
-            fed = (torch.from_numpy(part).to(self._device) for part in (ids, mask))
-            outputs = self._model.outputs(self._model.vectors(*fed))
+            fed = [torch.from_numpy(part).to(self._device) for part in parts]
+            tokens = self._model.tokens(*fed)
+            outputs = self._model.outputs(tokens, self._model.pooled(tokens, fed[1]))
         return {name: np.asarray(rows.float().cpu().numpy(), np.float32) for name, rows in outputs.items()}
 
 
@@ -39,11 +42,16 @@ def load(path: Path, threads: int) -> TorchEngine:
 
     Raises Damaged when the weights can't be read or don't fit the card.
     """
-    card = ModelCard.read(path)
     torch.set_num_threads(threads)
+    return TorchEngine(load_model(path), torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def load_model(path: Path) -> HeadedModel:
+    """Return the trained model of a folder, on the CPU; raises Damaged as `load` does."""
+    card = ModelCard.read(path)
     try:
-        model = HeadedModel(load_encoder(path), card.pooling, card.heads, {})
+        model = HeadedModel(load_whole(path), card.pooling, card.heads, {})
         model.heads.load_state_dict(load_file(path / HEADS))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise Damaged(f"the weights in {path} can't be read: {error}; {RESTORE}") from error
-    return TorchEngine(model, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    return model.eval()

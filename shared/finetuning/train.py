@@ -4,28 +4,39 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, set_seed
 
 from shared.errors import BadInput
-from shared.evaluation import classification
-from shared.finetuning import bases, calibrate, export, loop, probe
+from shared.evaluation.classification import Interval
+from shared.evaluation.resampling import interval
+from shared.finetuning import bases, export, loop, probe, processes
 from shared.finetuning.backbone import HeadedModel, load_encoder
 from shared.finetuning.bases import Base
-from shared.finetuning.examples import Collator, Example, examples, head_specs
+from shared.finetuning.collate import Collator, masker
+from shared.finetuning.evaluate import calibrate_served
+from shared.finetuning.examples import Example, examples, head_specs
+from shared.finetuning.feeding import Feed
 from shared.finetuning.hardware import best_precision
+from shared.finetuning.keep import BEST, LAST
+from shared.finetuning.methods.bodies import length
+from shared.finetuning.methods.build import techniques
+from shared.finetuning.methods.stored import settle
+from shared.finetuning.methods.technique import Technique
+from shared.finetuning.options import PROMPTED
+from shared.finetuning.pace import fitting_steps
 from shared.finetuning.recipe import Recipe
+from shared.finetuning.reporting import STEPS, check_trackers
 from shared.finetuning.rows import Rows, data_hash
-from shared.finetuning.validate import Tokenize, pair_rank, validate
-from shared.models import selftest
+from shared.finetuning.validate import hidden_losses, validate
 from shared.models.heads import HeadSpec
-from shared.models.text_model import TextModel
 from shared.telemetry import logger
 
 _LOG = logger(__name__)
@@ -54,15 +65,18 @@ def finetune(
     """Tune the recipe's base on `data` (name -> rows) and write the complete model folder into `out`.
 
     `out` then holds the Hugging Face files, the heads, `onnx/`, `model.json`, `selftest.json`,
-    `recipe.json` (resolved), `curves.json` ({losses: [{step, loss}], epochs: [{step, epoch, score, loss,
-    HEAD}]}, epoch 0 being the start) and `evaluation.json` (head -> metrics on validation rows: for
-    classify with `labels`, `confusion` counts (true, predicted) and `reliability` bins; for embed `mrr`).
+    `recipe.json` (resolved), `steps.jsonl` (a line per log of the training), `curves.json` ({losses: [{step,
+    loss}], epochs: [{step, epoch, score, loss, HEAD}]}, epoch 0 being the start) and `evaluation.json`
+    (head -> what `evaluate.calibrate_served` gives).
     A killed run, started again with the same recipe and rows, goes on from its last epoch; until it ends
-    its checkpoints are in `work` (by default below `home`). Raises BadInput for rows that no head can
-    learn from, Diverged for a loss that is no number.
+    its checkpoints are in `work` (by default below `home`). Under torchrun all processes call this; the
+    main one alone writes `out`. Raises BadInput for rows that no head can learn from, Diverged for a loss
+    that is no number.
     """
     started = time.monotonic()
-    base = bases.resolve(recipe.base, home=home, fetch=True)
+    processes.begin()
+    check_trackers(recipe.train.track)
+    base = processes.main_first(lambda: bases.resolve(recipe.base, home=home, fetch=True))
     specs = head_specs(recipe, data)
     train, valid = examples(recipe, specs, data, "train"), examples(recipe, specs, data, "valid")
     recipe = _resolved(recipe, base, len(train))
@@ -73,14 +87,29 @@ def finetune(
     # A key of its own: checkpoints of other rows or another recipe are never gone on from.
     key = hashlib.sha256((recipe.hash() + data_hash(data)).encode()).hexdigest()[:16]
     place = (work or home / "work") / key
-    tokenize = loop.tokenizing(tokenizer, max_tokens)
-    curves = tune(model, tokenize, recipe, train, valid, place, progress=progress)
-    served = export.export(model, tokenizer, base, out, max_tokens=max_tokens)
-    evaluation = _calibrate(served, out, specs, valid)
-    _write(out / "recipe.json", recipe.model_dump(mode="json"))
-    _write(out / "curves.json", curves)
-    _write(out / "evaluation.json", evaluation)
-    shutil.rmtree(place, ignore_errors=True)
+    feed = Feed(tokenizer, max_tokens, types=model.typed and train[0].pair is not None)
+    recipe = _paced(recipe, model, feed, train, len(valid), place)
+    curves = tune(
+        model, feed, recipe, train, valid, place, tracking=home / "tracking" / key, progress=progress
+    )
+    if recipe.train.fsdp:  # its weights lie spread over the processes: begin anew with those that were kept
+        model = load(base, recipe, specs)[0]
+        model.load_state_dict(load_file(place / (BEST if valid else LAST)))
+
+    def write() -> dict[str, dict[str, Any]]:
+        model.encoder = settle(model.encoder, recipe.method, base, out)
+        served = export.export(model, tokenizer, base, out, max_tokens=max_tokens)
+        found = calibrate_served(served, out, valid)
+        _write(out / "recipe.json", recipe.model_dump(mode="json"))
+        _write(out / "curves.json", curves)
+        _write(out / "evaluation.json", found)
+        if (place / STEPS).is_file():
+            shutil.copy(place / STEPS, out / STEPS)
+        shutil.rmtree(place, ignore_errors=True)
+        return found
+
+    processes.wait()  # until all have read what was kept; then it goes
+    evaluation = processes.share(write)
     seconds = round(time.monotonic() - started, 1)
     metrics = {
         name: {k: v for k, v in rows.items() if isinstance(v, float)} for name, rows in evaluation.items()
@@ -98,21 +127,48 @@ def export_frozen(base: str, out: Path, *, home: Path) -> None:
     _write(out / "recipe.json", recipe.model_dump(mode="json"))
 
 
+def perplexities(folder: Path, recipe: Recipe, rows: Sequence[Example], *, home: Path) -> dict[str, Interval]:
+    """Return by mlm head the perplexity of hidden words in rows with a text, (value, low, high).
+
+    `folder` is what `finetune` wrote for the recipe; the words are the same at every call.
+    """
+    base = bases.resolve(str(folder), home=home)
+    found = {}
+    for name, head in recipe.heads.items():
+        chosen = [row for row in rows if name in row.targets]
+        if head.kind == "mlm" and chosen:
+            model, tokenizer, longest = load(base, recipe, [HeadSpec(name=name, kind="mlm")])
+            sums, counts = hidden_losses(model, Feed(tokenizer, longest), chosen, recipe.train.precision)
+            found[name] = interval(lambda s, c: float(np.exp(s.sum() / c.sum())), sums, counts)
+    return found
+
+
 def load(
     base: Base, recipe: Recipe, specs: list[HeadSpec]
 ) -> tuple[HeadedModel, PreTrainedTokenizerBase, int]:
     """Return the base with fresh heads, its tokenizer, and the length in tokens at which texts are cut."""
     torch.set_float32_matmul_precision("medium")  # through oneDNN: a third faster, no difference in results
     tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
+    encoder = load_encoder(base.path)
     model = HeadedModel(
-        load_encoder(base.path),
+        encoder,
         base.pooling,
         specs,
         recipe.heads,
         label_smoothing=recipe.train.label_smoothing,
         contrast=recipe.train.contrast,
     )
-    return model, tokenizer, recipe.train.max_tokens or base.max_tokens
+    _remember_words(model, base)
+    return model, tokenizer, length(encoder, recipe.method, recipe.train.max_tokens or base.max_tokens)
+
+
+def _remember_words(model: HeadedModel, base: Base) -> None:
+    """Begin pre-training with the head of hidden words that an earlier one left with the base."""
+    for spec in model.specs.values():
+        file = base.path / export.HIDDEN_WORDS
+        if spec.kind == "mlm" and file.is_file():
+            weights = {name.split(".", 1)[1]: weight for name, weight in load_file(file).items()}
+            model.heads[spec.name].load_state_dict(weights)
 
 
 def _resolved(recipe: Recipe, base: Base, rows: int) -> Recipe:
@@ -121,78 +177,82 @@ def _resolved(recipe: Recipe, base: Base, rows: int) -> Recipe:
     )
 
 
+def _paced(
+    recipe: Recipe, model: HeadedModel, feed: Feed, train: list[Example], valid: int, work: Path
+) -> Recipe:
+    whole = loop.total_steps(len(train), recipe.train)
+    if recipe.train.minutes is None or recipe.method.kind == "frozen" or recipe.train.steps:
+        return recipe
+    collate = _collator(model, feed)
+    steps = processes.share(lambda: fitting_steps(recipe, model, collate, train, valid, whole, work))
+    settled = recipe.train.model_copy(update={"steps": steps, "minutes": None})
+    return recipe.model_copy(update={"train": settled})
+
+
+def _collator(model: HeadedModel, feed: Feed) -> Collator:
+    hide = masker(feed.tokenizer) if any(s.kind == "mlm" for s in model.specs.values()) else None
+    return Collator(list(model.specs.values()), feed, hide)
+
+
 def tune(
     model: HeadedModel,
-    tokenize: Tokenize,
+    feed: Feed,
     recipe: Recipe,
     train: list[Example],
     valid: list[Example],
     work: Path,
     *,
+    tracking: Path | None = None,
     progress: bool,
 ) -> dict[str, Any]:
-    """Fit the heads, then tune everything as the (resolved) recipe says; returns the curves."""
+    """Fit the heads, then tune as the (resolved) recipe says; returns the curves."""
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    frozen = recipe.method.kind == "frozen"
-    keeps = any(head.keep for head in recipe.heads.values()) and not frozen
-    labelled = any(spec.labels for spec in model.specs.values())
-    precision = "fp32" if frozen else recipe.train.precision
-    if keeps or (labelled and (frozen or recipe.train.start == "frozen")):
-        vectors = probe.encode(model, tokenize, [e.text for e in train], precision=precision)
-        if frozen or recipe.train.start == "frozen":
-            probe.fit_heads(model, vectors, train, c=recipe.method.c, seed=recipe.train.seed)
-        if keeps:
-            train = [replace(e, kept=vector) for e, vector in zip(train, vectors, strict=True)]
-    if frozen:
-        return {"losses": [], "epochs": []}
-    collator = Collator(list(model.specs.values()), tokenize)
-    score = (lambda: validate(model, tokenize, valid, recipe.train.precision)) if valid else None
-    losses, epochs = loop.fit(model, recipe, train, collator, score, work, progress=progress)
+    parts = techniques(recipe, steps=loop.total_steps(len(train), recipe.train))
+    try:
+        train = _started(model, feed, recipe, train, parts)
+        if recipe.method.kind == "frozen":
+            return {"losses": [], "epochs": []}
+        losses, epochs = loop.fit(
+            model,
+            recipe,
+            train,
+            _collator(model, feed),
+            (lambda: validate(model, feed, valid, recipe.train.precision)) if valid else None,
+            work,
+            techniques=parts,
+            tracking=tracking,
+            progress=progress,
+        )
+    finally:
+        for part in parts:
+            part.finish(model)
     return {"losses": losses, "epochs": epochs}
 
 
-def _calibrate(
-    served: TextModel, out: Path, specs: list[HeadSpec], valid: list[Example]
-) -> dict[str, dict[str, Any]]:
-    """Fit temperatures and thresholds on the served outputs, write them, and return the evaluation."""
-    heads, evaluation = [], {}
-    for spec in specs:
-        rows = [example for example in valid if spec.name in example.targets]
-        if spec.labels and rows:
-            logits = served.logits([row.text for row in rows])[spec.name]
-            targets = np.asarray([row.targets[spec.name] for row in rows], np.float64)
-            spec = spec.model_copy(update={"temperature": calibrate.temperature(spec, logits, targets)})
-            if spec.kind == "multilabel":
-                cuts = calibrate.thresholds(spec.decode(logits), targets)
-                spec = spec.model_copy(update={"thresholds": cuts})
-            evaluation[spec.name] = _evaluate(spec, spec.decode(logits), targets)
-        elif rows:
-            anchors, pairs = served.embed([r.text for r in rows]), [r.targets[spec.name] for r in rows]
-            evaluation[spec.name] = {"rows": len(rows), "mrr": pair_rank(anchors, pairs, served.embed)}
-        heads.append(spec)
-    export.with_heads(out, heads)
-    selftest.check(out, TextModel.open(out).logits)
-    return evaluation
-
-
-def _evaluate(spec: HeadSpec, probabilities: Any, targets: Any) -> dict[str, Any]:
-    if spec.kind == "multilabel":
-        said = probabilities >= np.asarray(spec.thresholds)
-        return {"rows": len(targets), "micro_f1": classification.micro_f1(targets > 0, said)}
-    truth = [spec.labels[int(t)] for t in targets]
-    said = [spec.labels[int(p)] for p in probabilities.argmax(1)]
-    right = np.asarray([t == s for t, s in zip(truth, said, strict=True)])
-    confidence = probabilities.max(1).astype(np.float64)
-    return {
-        "rows": len(truth),
-        "labels": spec.labels,
-        "accuracy": classification.accuracy(truth, said),
-        "macro_f1": classification.macro_f1(truth, said),
-        "ece": classification.expected_calibration_error(confidence, right),
-        "temperature": spec.temperature,
-        "confusion": classification.confusion(truth, said, spec.labels),
-        "reliability": classification.reliability(confidence, right),
-    }
+def _started(
+    model: HeadedModel, feed: Feed, recipe: Recipe, train: list[Example], parts: list[Technique]
+) -> list[Example]:
+    """Prepare the model, fit its heads, and give the rows the base's vectors where a head keeps near them."""
+    frozen = recipe.method.kind == "frozen"
+    precision = "fp32" if frozen else recipe.train.precision
+    texts = [example.text for example in train]
+    keeps = any(head.keep for head in recipe.heads.values()) and not frozen
+    fits = any(s.kind in probe.FITTED for s in model.specs.values())
+    fits = fits and (frozen or recipe.train.start == "frozen")
+    # Vectors before the text change the body's from the start; other methods begin as the base.
+    prompted = recipe.method.kind in PROMPTED
+    vectors = None
+    if keeps or (fits and not prompted):
+        vectors = probe.encode(model, feed, texts, precision=precision)
+    if keeps and vectors is not None:
+        train = [replace(e, kept=vector) for e, vector in zip(train, vectors, strict=True)]
+    for part in parts:
+        part.prepare(model, recipe)
+    if fits:
+        if vectors is None or prompted:
+            vectors = probe.encode(model, feed, texts, precision=precision)
+        probe.fit_heads(model, vectors, train, c=recipe.method.c, seed=recipe.train.seed)
+    return train
 
 
 def _write(path: Path, content: Any) -> None:

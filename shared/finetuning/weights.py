@@ -41,6 +41,23 @@ def weight_files(folder: Path) -> list[Path]:
 
 def check_folder(folder: Path) -> dict[str, Any]:
     """Return the config of a folder that may be loaded; raises BadInput that says why one may not."""
+    config = check_safe(folder)
+    kind = str(config.get("model_type"))
+    if kind not in _encoder_types() or config.get("is_encoder_decoder") or config.get("is_decoder"):
+        raise BadInput(f"{folder} holds a model of type {kind!r}, which is no encoder; {_SAY_ENCODER}")
+    return config
+
+
+def check_safe(folder: Path) -> dict[str, Any]:
+    """Return the config of a Hugging Face folder that runs no code of its own when it is loaded.
+
+    Raises BadInput for pickled weights, own code, and a tokenizer without tokenizer.json.
+    """
+    if (folder / "adapter.safetensors").is_file() and (folder / "base").is_dir():
+        raise BadInput(
+            f"{folder} keeps a method's weights beside its base, which other trainings can't begin with; "
+            f"use {folder / 'base'}, or a model of method full or lora"
+        )
     config = read_config(folder)
     if "model_type" not in config:
         raise BadInput(f"{folder} is no Hugging Face model folder: its config.json names no model_type")
@@ -51,9 +68,6 @@ def check_folder(folder: Path) -> dict[str, Any]:
         raise BadInput(
             f"{folder} has no tokenizer.json; save its tokenizer with a fast class of transformers"
         )
-    kind = str(config.get("model_type"))
-    if kind not in _encoder_types() or config.get("is_encoder_decoder") or config.get("is_decoder"):
-        raise BadInput(f"{folder} holds a model of type {kind!r}, which is no encoder; {_SAY_ENCODER}")
     return config
 
 

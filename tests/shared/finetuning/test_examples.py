@@ -2,7 +2,9 @@ import pytest
 import torch
 
 from shared.errors import BadInput
-from shared.finetuning.examples import Collator, examples, head_specs, labels_of
+from shared.finetuning.collate import Collator
+from shared.finetuning.examples import examples, head_specs, labels_of
+from shared.finetuning.feeding import Fed
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.rows import Rows, data_hash
 
@@ -73,11 +75,11 @@ def test_equal_positives_are_no_negatives():
     recipe, specs, data = built(rows, heads=heads)
     texts = []
 
-    def tokenize(given):
+    def feed(given, pairs, **_):
         texts.extend(given)
-        return {"input_ids": torch.zeros(len(given), 1)}
+        return Fed({"input_ids": torch.zeros(len(given), 1)})
 
-    batch = Collator(specs, tokenize)(examples(recipe, specs, data, "train"))
+    batch = Collator(specs, feed)(examples(recipe, specs, data, "train"))
     target = batch["targets"]["embed"]
     assert [texts[i] for i in target["anchors"]] == ["q1", "q2", "q3"]
     assert [texts[i] for i in target["candidates"]] == ["p", "p", "r", "n"]

@@ -8,7 +8,10 @@ from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from shared.finetuning import loop
 from shared.finetuning.bases import resolve
-from shared.finetuning.examples import Collator, examples, head_specs
+from shared.finetuning.collate import Collator
+from shared.finetuning.examples import examples, head_specs
+from shared.finetuning.feeding import Feed
+from shared.finetuning.methods.build import techniques
 from shared.finetuning.rows import Rows
 from shared.finetuning.train import load
 from shared.testing.tiny_models import tiny_rows
@@ -38,6 +41,9 @@ def norm(recipe, rows, home, batch, accumulate):
     data = {"rows": Rows(rows)}
     specs = head_specs(recipe, data)
     model, tokenizer, length = load(resolve(recipe.base, home=home), recipe, specs)
+    parts = techniques(recipe, steps=100)
+    for part in parts:
+        part.prepare(model, recipe)
     found = Norm(model)
     trainer = InOrder(
         model=model,
@@ -55,9 +61,10 @@ def norm(recipe, rows, home, batch, accumulate):
             dataloader_pin_memory=False,
         ),
         train_dataset=examples(recipe, specs, data, "train"),
-        data_collator=Collator(specs, loop.tokenizing(tokenizer, length)),
+        data_collator=Collator(specs, Feed(tokenizer, length)),
         callbacks=[found],
-        head_rate=1e-3,
+        options=recipe.train,
+        techniques=parts,
     )
     trainer.remove_callback(loop.PrinterCallback)
     trainer.train()
@@ -99,3 +106,70 @@ def test_contrastive_pairs_scale_with_their_micro_batches(recipe, tmp_path):
     (accumulated,) = norm(made, four * 4, tmp_path, 4, 4)
     assert one > 0.001
     assert accumulated == pytest.approx(one, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": {"kind": "adalora"}},  # its penalty is on weights, and a step has it once
+        {"method": {"kind": "prefix"}},
+        {"method": {"kind": "adapter"}, "train": {"checkpointing": True}},
+        # Rows are moved one by one, so batches don't matter; under LoRA the embeddings are at rest.
+        {"method": {"kind": "lora"}, "train": {"adversarial": {"kind": "fgm"}}},
+        {"train": {"rdrop": 1.0, "adversarial": {"kind": "pgd", "steps": 3}}},
+    ],
+    ids=str,
+)
+def test_methods_scale_like_the_loss(recipe, tmp_path, options):
+    made = recipe(heads=LABELLED | TAGGED, **options)
+    (whole,) = norm(made, SIXTEEN, tmp_path, 16, 1)
+    (parts,) = norm(made, SIXTEEN, tmp_path, 4, 4)
+    assert whole > 0.001
+    assert parts == pytest.approx(whole, rel=2e-4)
+
+
+PLAIN: list[float] = []  # found once for the whole table
+
+
+@pytest.mark.parametrize(
+    ("train", "times"),
+    [
+        ({"rdrop": 9.0}, 1),  # without dropout both passes are one
+        ({"checkpointing": True}, 1),
+        ({"adversarial": {"kind": "fgm", "epsilon": 1e-6}}, 2),  # the clean pass and one that hardly differs
+        ({"adversarial": {"kind": "pgd", "epsilon": 1e-6, "steps": 4}}, 2),
+        ({"layer_decay": 0.5, "optimiser": "adafactor", "schedule": "constant"}, 1),
+        ({"average": {"kind": "ema"}, "unfreeze": 2}, None),
+        ({"dropout": 0.5}, None),
+        ({"adversarial": {"kind": "fgm", "epsilon": 3.0}}, None),
+        ({"noise": 5.0}, None),
+        ({"mixup": 1.0}, None),
+    ],
+    ids=str,
+)
+def test_what_is_switched_off_changes_nothing_and_what_is_on_does(recipe, tmp_path, train, times):
+    if not PLAIN:
+        PLAIN.extend(norm(recipe(heads=LABELLED), SIXTEEN, tmp_path, 16, 1))
+    (plain,) = PLAIN
+    (found,) = norm(recipe(heads=LABELLED, train=train), SIXTEEN, tmp_path, 16, 1)
+    if times:
+        assert found == pytest.approx(times * plain, rel=1e-3)
+    else:
+        assert abs(found - plain) > 0.005 * plain
+
+
+def test_rdrop_draws_two_passes_with_dropout_together(recipe, tmp_path):
+    drop = {"dropout": 0.3}
+    (without,) = norm(recipe(heads=LABELLED | TAGGED, train=drop), SIXTEEN, tmp_path, 16, 1)
+    (weak,) = norm(recipe(heads=LABELLED | TAGGED, train={**drop, "rdrop": 1e-6}), SIXTEEN, tmp_path, 16, 1)
+    (strong,) = norm(recipe(heads=LABELLED | TAGGED, train={**drop, "rdrop": 500}), SIXTEEN, tmp_path, 16, 1)
+    assert weak == pytest.approx(without, rel=0.5)
+    assert strong > 2 * weak
+
+
+def test_mixtures_of_equal_rows_are_those_rows(recipe, tmp_path):
+    made = {"heads": {"intent": {**LABELLED["intent"], "labels": ["card", "money"]}}}
+    same = [{"text": "my card is lost", "label": "card"}] * 8
+    (plain,) = norm(recipe(**made), same, tmp_path, 8, 1)
+    (mixed,) = norm(recipe(**made, train={"mixup": 0.4}), same, tmp_path, 8, 1)
+    assert mixed == pytest.approx(plain, rel=1e-4)

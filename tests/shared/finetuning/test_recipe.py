@@ -37,10 +37,10 @@ def test_a_recipe_is_read_from_toml(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('kind = "full"', 'kind = "lora"', "method.kind 'lora' is not one of full, frozen"),
+        ('kind = "full"', 'kind = "loraa"', "method.kind 'loraa' is not one of full, frozen, lora, adalora"),
         ("epochs = 4", "epochs = 0", "epochs must be 1 or more"),
         ("epochs = 4", "epoch = 4", "train.epoch"),
-        ('kind = "multilabel"', 'kind = "regress"', "heads.topics.kind"),
+        ('kind = "multilabel"', 'kind = "multi"', "heads.topics.kind"),
         ("weight = 0.5", "weight = 0", "heads.topics.weight"),
         ('data = "news", label = "sentiment"', 'label = "sentiment"', "a classify head needs data"),
         ("heads.topics", 'heads."to pics"', "a head's name is letters"),

@@ -12,7 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from shared.errors import BadInput
 from shared.finetuning.bases import resolve
 from shared.finetuning.examples import examples, head_specs
-from shared.finetuning.loop import Diverged, tokenizing
+from shared.finetuning.feeding import Feed
+from shared.finetuning.loop import Diverged
 from shared.finetuning.probe import encode
 from shared.finetuning.rows import Rows
 from shared.finetuning.train import export_frozen, finetune, load, tune
@@ -73,11 +74,11 @@ def test_keep_holds_the_vectors_near_the_base(recipe, rows, tmp_path):
         data = {"rows": Rows(rows.train)}  # without validation rows: both take the last epoch
         specs = head_specs(made, data)
         model, tokenizer, length = load(resolve(made.base, home=tmp_path), made, specs)
-        tokenize = tokenizing(tokenizer, length)
-        before = encode(model, tokenize, texts)
+        feed = Feed(tokenizer, length)
+        before = encode(model, feed, texts)
         train = examples(made, specs, data, "train")
-        tune(model, tokenize, made, train, [], tmp_path / f"{keep}", progress=False)
-        moved[keep] = float(1 - (before * encode(model, tokenize, texts)).sum(1).mean())
+        tune(model, feed, made, train, [], tmp_path / f"{keep}", progress=False)
+        moved[keep] = float(1 - (before * encode(model, feed, texts)).sum(1).mean())
     assert moved[20.0] < moved[0.0] / 2
 
 

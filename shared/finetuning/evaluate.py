@@ -1,0 +1,230 @@
+"""A served model on labelled rows: calibration on validation rows, and figures with intervals on any."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared.evaluation import answers, classification, detection, entities, ranking, regression
+from shared.evaluation.classification import Interval
+from shared.evaluation.resampling import as_codes, interval
+from shared.finetuning import calibrate, export
+from shared.finetuning.examples import Example
+from shared.finetuning.outputs import Said, answer, entities_of, said_by, span_logits, stacked, tag_spans
+from shared.finetuning.validate import measure, ranked_positives
+from shared.models import selftest
+from shared.models.heads import FloatArray, HeadSpec
+from shared.models.text_model import TextModel
+
+Figures = dict[str, Interval]
+MOST_PAIRS = 5000  # of an embed head: every anchor is compared with every positive
+
+
+def calibrate_served(served: TextModel, out: Path, valid: Sequence[Example]) -> dict[str, dict[str, Any]]:
+    """Fit temperatures and thresholds on the served outputs, write them into the model folder `out`, and
+    return the evaluation on the same rows, by head.
+
+    classify has `rows`, `labels`, `accuracy`, `macro_f1`, `ece` (and `ece_before` the calibration),
+    `temperature`, `confusion` counts (true, predicted) and `reliability` bins; multilabel `rows` and
+    `micro_f1`; embed `rows` and `mrr`; the others `rows` and `score` as while training.
+    """
+    said = said_by(served, valid)
+    heads, evaluation = [], {}
+    for spec in served.heads.values():
+        chosen = [i for i, row in enumerate(valid) if spec.name in row.targets]
+        if chosen:
+            own = [valid[i] for i in chosen]
+            spec, evaluation[spec.name] = _evaluated(spec, own, [said[i] for i in chosen], served)
+        heads.append(spec)
+    export.with_heads(out, heads)
+    selftest.check(out, TextModel.open(out).probe)
+    return evaluation
+
+
+def _evaluated(
+    spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said], served: TextModel
+) -> tuple[HeadSpec, dict[str, Any]]:
+    if spec.kind == "embed":
+        ranked, right = ranked_positives(
+            stacked(said, spec.name), [row.targets[spec.name] for row in rows], served.embed
+        )
+        return spec, {"rows": len(rows), "mrr": ranking.mrr(ranked, right)}
+    if spec.kind not in ("classify", "multilabel"):
+        return spec, {"rows": len(rows), "score": measure(spec, rows, said)[0]}
+    logits, targets = (
+        stacked(said, spec.name),
+        np.asarray([row.targets[spec.name] for row in rows], np.float64),
+    )
+    before = spec
+    spec = spec.model_copy(update={"temperature": calibrate.temperature(spec, logits, targets)})
+    if spec.kind == "multilabel":
+        spec = spec.model_copy(update={"thresholds": calibrate.thresholds(spec.decode(logits), targets)})
+        decided = spec.decode(logits) >= np.asarray(spec.thresholds)
+        return spec, {"rows": len(rows), "micro_f1": classification.micro_f1(targets > 0, decided)}
+    return spec, _classified(spec, logits, targets) | {
+        "ece_before": _classified(before, logits, targets)["ece"]
+    }
+
+
+def _classified(spec: HeadSpec, logits: FloatArray, targets: Any) -> dict[str, Any]:
+    probabilities = spec.decode(logits)
+    truth = [spec.labels[int(t)] for t in targets]
+    said = [spec.labels[int(p)] for p in probabilities.argmax(1)]
+    right = np.asarray([t == s for t, s in zip(truth, said, strict=True)])
+    confidence = probabilities.max(1).astype(np.float64)
+    return {
+        "rows": len(truth),
+        "labels": spec.labels,
+        "accuracy": classification.accuracy(truth, said),
+        "macro_f1": classification.macro_f1(truth, said),
+        "ece": classification.expected_calibration_error(confidence, right),
+        "temperature": spec.temperature,
+        "confusion": classification.confusion(truth, said, spec.labels),
+        "reliability": classification.reliability(confidence, right),
+    }
+
+
+def figures(served: TextModel, rows: Sequence[Example], *, draws: int = 1000) -> dict[str, Figures]:
+    """Return by head the figures of its kind on labelled rows, each (value, low, high) with a 95 % bootstrap
+    interval over rows; heads without a labelled row are left out.
+
+    classify: accuracy, macro_f1, weighted_f1, mcc, ece; multilabel: micro_f1, macro_f1; regress: mse, r2,
+    spearman; tag and entity: entity_f1 (exact spans), accuracy (of words, of spans); embed: recall@1,
+    recall@10, mrr; score: auroc, map (over queries); span: exact, f1.
+    """
+    said = said_by(served, rows)
+    found = {}
+    for name, spec in served.heads.items():
+        chosen = [i for i, row in enumerate(rows) if name in row.targets]
+        if chosen:
+            measured = _FIGURES[spec.kind](spec, [rows[i] for i in chosen], [said[i] for i in chosen], served)
+            found[name] = {
+                title: interval(metric, *columns, draws=draws)
+                for title, (metric, *columns) in measured.items()
+            }
+    return found
+
+
+Measured = dict[str, tuple[Any, ...]]  # a metric and the columns, one value a row, that it takes
+
+
+def _classify(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said], _: TextModel) -> Measured:
+    probabilities = spec.decode(stacked(said, spec.name))
+    truth, guess = as_codes([row.targets[spec.name] for row in rows], probabilities.argmax(1).tolist())
+    sure = probabilities.max(1).astype(np.float64)
+    labels: list[tuple[str, Callable[..., float]]] = [
+        ("accuracy", classification.accuracy),
+        ("macro_f1", classification.macro_f1),
+        ("weighted_f1", classification.weighted_f1),
+        ("mcc", classification.mcc),
+    ]
+    found: Measured = {title: (metric, truth, guess) for title, metric in labels}
+    return {**found, "ece": (classification.expected_calibration_error, sure, truth == guess)}
+
+
+def _multilabel(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said], _: TextModel) -> Measured:
+    probabilities = spec.decode(stacked(said, spec.name))
+    cuts = np.asarray(spec.thresholds or [0.5] * len(spec.labels))
+    truth = np.asarray([row.targets[spec.name] for row in rows]) > 0
+    return {
+        "micro_f1": (classification.micro_f1, truth, probabilities >= cuts),
+        "macro_f1": (_macro_by_label, truth, probabilities >= cuts),
+    }
+
+
+def _macro_by_label(truth: Any, said: Any) -> float:
+    there = truth.sum(0)
+    hits, sides = (truth & said).sum(0), there + said.sum(0)
+    seen = there > 0
+    return float(np.mean(2 * hits[seen] / sides[seen])) if seen.any() else float("nan")
+
+
+def _regress(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said], _: TextModel) -> Measured:
+    truth = np.asarray([row.targets[spec.name] for row in rows]) * spec.spread + spec.centre
+    values = spec.decode(stacked(said, spec.name))
+    return {
+        "mse": (regression.mse, truth, values),
+        "r2": (regression.r2, truth, values),
+        "spearman": (regression.spearman, truth, values),
+    }
+
+
+def _score(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said], _: TextModel) -> Measured:
+    truth = np.asarray([row.targets[spec.name] for row in rows]) > 0.5
+    values = spec.decode(stacked(said, spec.name))
+    queries = [row.text for row in rows]
+    by_query = _by_query(queries, truth, values)
+    return {"auroc": (detection.auroc, truth, values), "map": (np.nanmean, by_query)}
+
+
+def _by_query(queries: Sequence[str], truth: Any, values: FloatArray) -> Any:
+    own: dict[str, list[int]] = {}
+    for i, query in enumerate(queries):
+        own.setdefault(query, []).append(i)
+    return np.asarray([detection.average_precision(truth[at], values[at]) for at in own.values()])
+
+
+def _tag(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said], _: TextModel) -> Measured:
+    truth, guess = tag_spans(spec, rows, said)
+    spans = [
+        [entities_of(row, spec.name, tags) for row, tags in zip(rows, side, strict=True)]
+        for side in (truth, guess)
+    ]
+    right = [
+        (sum(a == b for a, b in zip(t, g, strict=True)), len(t)) for t, g in zip(truth, guess, strict=True)
+    ]
+    return {
+        "entity_f1": (entities.f1_of, entities.span_counts(*spans)),
+        "accuracy": (_share, np.asarray(right)),
+    }
+
+
+def _share(counts: Any) -> float:
+    right, total = counts.sum(0)
+    return float(right / total) if total else float("nan")
+
+
+def _entity(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said], served: TextModel) -> Measured:
+    counted = []
+    for row, one in zip(rows, said, strict=True):
+        logits = span_logits(spec, row, one)
+        labels = [label for _, _, label in row.targets[spec.name]]
+        guess = [int(values.argmax()) if values is not None else -1 for values in logits]
+        counted.append((sum(a == b for a, b in zip(labels, guess, strict=True)), len(labels)))
+    # The spans are given, so every one is answered: precision, recall and F1 are the share of right ones.
+    return {"entity_f1": (_share, np.asarray(counted)), "accuracy": (_share, np.asarray(counted))}
+
+
+def _embed(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said], served: TextModel) -> Measured:
+    rows, said = rows[:MOST_PAIRS], said[:MOST_PAIRS]
+    ranked, right = ranked_positives(
+        stacked(said, spec.name), [row.targets[spec.name] for row in rows], served.embed
+    )
+    return {
+        "recall@1": (np.mean, ranking.recall_each(ranked, right, 1)),
+        "recall@10": (np.mean, ranking.recall_each(ranked, right, 10)),
+        "mrr": (np.mean, ranking.reciprocal_each(ranked, right)),
+    }
+
+
+def _span(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said], _: TextModel) -> Measured:
+    none = any(row.targets[spec.name] == (0, 0) for row in rows)
+    truths = [str(row.pair)[slice(*row.targets[spec.name])] for row in rows]
+    guess = [answer(row, one, no_answer=none)[0] for row, one in zip(rows, said, strict=True)]
+    return {
+        "exact": (np.mean, answers.each(answers.exact, truths, guess)),
+        "f1": (np.mean, answers.each(answers.token_f1, truths, guess)),
+    }
+
+
+_FIGURES: dict[str, Callable[..., Measured]] = {
+    "classify": _classify,
+    "multilabel": _multilabel,
+    "regress": _regress,
+    "score": _score,
+    "tag": _tag,
+    "entity": _entity,
+    "embed": _embed,
+    "span": _span,
+}

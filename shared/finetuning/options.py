@@ -1,0 +1,186 @@
+"""How a recipe trains: its method and its options, and which of them can't go together."""
+
+from collections.abc import Collection
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from shared.models.heads import PAIRED
+
+MethodKind = Literal["full", "frozen", "lora", "adalora", "prefix", "prompt", "adapter"]
+PROMPTED = ("prefix", "prompt")  # vectors before the text; no layer can take them in
+_OWN = {  # the fields of a method and the kinds that read them
+    "rank": ("lora", "adalora"),
+    "alpha": ("lora", "adalora"),
+    "dropout": ("lora", "adalora"),
+    "targets": ("lora", "adalora"),
+    "tokens": PROMPTED,
+    "width": ("adapter",),
+}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Method(_Part):
+    """What of the body is trained; the heads always are.
+
+    `full` trains every weight; `frozen` leaves the backbone and fits the heads on its vectors (`c` is the
+    inverse strength of that fit's L2 penalty, as in logistic regression). The others train few weights
+    beside a body at rest and want a rate about ten times higher than `full`: `lora` and `adalora` add
+    products of two thin matrices of `rank` (AdaLoRA: on average, at the end; it begins with half as many
+    more) scaled by `alpha` / `rank`, to every linear layer or, with `targets` "attention", to queries and
+    values; they are merged for serving. `adapter` puts a bottleneck `width` numbers wide behind every
+    layer. `prefix` puts `tokens` trained keys and values before every layer's own, `prompt` as many
+    trained vectors before the words; these two are served by the torch runtime.
+    """
+
+    kind: MethodKind = "full"
+    c: float = Field(30.0, gt=0)
+    rank: int = Field(8, ge=1)
+    alpha: float = Field(16.0, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    targets: Literal["all", "attention"] = "all"
+    tokens: int = Field(16, ge=1)
+    width: int = Field(64, ge=1)
+
+    @model_validator(mode="after")
+    def _own(self) -> "Method":
+        for name, kinds in _OWN.items():
+            if self.kind not in kinds and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} belongs to method {' and '.join(kinds)}, not to {self.kind}")
+        return self
+
+
+class Adversarial(_Part):
+    """A second pass over word vectors moved where the loss grows most; both passes count.
+
+    `fgm` moves them once by `epsilon` (Miyato et al. 2017, Adversarial Training Methods for Text), `pgd`
+    in `steps` steps that stay within `epsilon` (Madry et al. 2018). The distance is Euclidean over all
+    word vectors of a row, so that a row is moved alike whatever stands beside it.
+    """
+
+    kind: Literal["fgm", "pgd"] = "fgm"
+    epsilon: float = Field(1.0, gt=0)
+    steps: int = Field(3, ge=1)
+
+
+class Average(_Part):
+    """Averaged weights, which are those that are validated and kept.
+
+    `ema` follows the weights step by step with `decay`, faster at the beginning; `swa` is the plain mean of
+    the weights at the ends of the epochs after the share `start` of them (Izmailov et al. 2018).
+    """
+
+    kind: Literal["ema", "swa"] = "ema"
+    decay: float = Field(0.999, gt=0, lt=1)
+    start: float = Field(0.5, ge=0, lt=1)
+
+
+class Train(_Part):
+    """How long and how hard. "auto" values are settled by `Recipe.resolved` before the hash is taken.
+
+    `rate` is the body's, `head_rate` the heads'. `start` "frozen" begins with heads fitted on the
+    frozen base, so that training starts from the plain method's answer. `accumulate` micro-batches
+    of `batch` rows make a step (times the processes under torchrun). `contrast` adds a supervised
+    contrastive loss to classify heads, with this weight. `warmup` is the share of steps with a rising rate.
+    `schedule` "plateau" halves the rate after an epoch without a better validation score and has no
+    warm-up. `clip` is the largest gradient norm, 0 for any. Training stops after `patience` epochs
+    without a better validation score, and the best is kept, be it the start.
+
+    `steps` ends the training before its epochs do; `minutes` becomes such a number after a rehearsal of 20
+    steps, and the resolved recipe keeps that number in its place.
+
+    `layer_decay` multiplies the rate from layer to layer downwards. `unfreeze` layers more are trained each
+    epoch, from the top; 0 trains all at once. `dropout` replaces the base's own. `rdrop` pulls two passes
+    with their own dropout together, with this weight (Liang et al. 2021). `mixup` mixes the vectors and
+    labels of classify heads, drawing shares from Beta(mixup, mixup) (Zhang et al. 2018; on sentence vectors
+    Guo et al. 2019). `noise` is added to word vectors (NEFTune's alpha, Jain et al. 2023).
+    `checkpointing` computes activations twice instead of keeping them. `precision` "fp16" needs a GPU.
+    `fsdp` spreads a model over the GPUs of torchrun; it is passed through and was never tried by us.
+    `track` also writes the curves for these programs, below `tracking` in the home folder.
+    """
+
+    epochs: int | Literal["auto"] = Field("auto")
+    steps: int | None = Field(None, ge=1)
+    minutes: float | None = Field(None, gt=0)
+    rate: float = Field(5e-5, gt=0)
+    head_rate: float = Field(1e-3, gt=0)
+    batch: int = Field(32, ge=1)
+    accumulate: int = Field(1, ge=1)
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    seed: int = Field(0, ge=0)
+    max_tokens: int | None = Field(None, ge=8)
+    patience: int | None = Field(3, ge=1)
+    label_smoothing: float = Field(0.05, ge=0, lt=1)
+    contrast: float = Field(0.0, ge=0)
+    warmup: float = Field(0.1, ge=0, lt=1)
+    optimiser: Literal["adamw", "adafactor"] = "adamw"
+    schedule: Literal["linear", "cosine", "plateau", "constant"] = "linear"
+    weight_decay: float = Field(0.01, ge=0)
+    clip: float = Field(1.0, ge=0)
+    start: Literal["frozen", "random"] = "frozen"
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    unfreeze: int = Field(0, ge=0)
+    dropout: float | None = Field(None, ge=0, lt=1)
+    adversarial: Adversarial | None = None
+    rdrop: float = Field(0.0, ge=0)
+    mixup: float = Field(0.0, ge=0)
+    average: Average | None = None
+    noise: float = Field(0.0, ge=0)
+    checkpointing: bool = False
+    fsdp: bool = False
+    track: list[Literal["tensorboard", "wandb"]] = []
+
+    @model_validator(mode="after")
+    def _positive(self) -> "Train":
+        if self.epochs != "auto" and self.epochs < 1:
+            raise ValueError('epochs must be 1 or more, or "auto"')
+        if self.rdrop and self.dropout == 0:
+            raise ValueError("rdrop compares two passes that differ by their dropout; leave dropout above 0")
+        return self
+
+
+def refuse_pairs(method: Method, train: Train, heads: Collection[str]) -> None:
+    """Raise ValueError for a method and options that can't work together on heads of these kinds."""
+    used = _used(train)
+    if method.kind == "frozen" and used:
+        raise ValueError(
+            f"method frozen trains no weight of the body: drop train.{used[0]}, or use full or lora"
+        )
+    for name in ("layer_decay", "unfreeze"):
+        if name in used and method.kind != "full":
+            raise ValueError(f"train.{name} needs method full; {method.kind} leaves the layers as they are")
+    if method.kind in PROMPTED:
+        pairs = sorted(set(heads) & set(PAIRED))
+        if pairs:
+            raise ValueError(
+                f"method {method.kind} can't tell two texts apart, which {pairs[0]} needs; use lora or full"
+            )
+        if method.kind == "prefix" and train.checkpointing:
+            raise ValueError(
+                "method prefix hands keys to every layer, which train.checkpointing drops; use one"
+            )
+    if train.mixup and "classify" not in heads:
+        raise ValueError("train.mixup mixes the labels of classify heads, and there is none; drop it")
+    if train.rdrop and not {"classify", "multilabel"} & set(heads):
+        raise ValueError("train.rdrop compares classify and multilabel heads, and there is none; drop it")
+    if train.fsdp and (method.kind != "full" or train.average):
+        raise ValueError("train.fsdp spreads whole models: use method full, without train.average")
+
+
+def _used(train: Train) -> list[str]:
+    names = (
+        "adversarial",
+        "average",
+        "layer_decay",
+        "unfreeze",
+        "rdrop",
+        "mixup",
+        "noise",
+        "checkpointing",
+        "fsdp",
+    )
+    defaults: dict[str, Any] = {name: Train.model_fields[name].default for name in names}
+    return [name for name in names if getattr(train, name) != defaults[name]]

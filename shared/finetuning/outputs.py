@@ -1,0 +1,109 @@
+"""What a model says of examples: of torch while it learns and of the served graph afterwards, in one form."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from shared.evaluation.entities import Span
+from shared.finetuning.backbone import HeadedModel
+from shared.finetuning.examples import Example
+from shared.finetuning.feeding import Feed
+from shared.models.batching import batches
+from shared.models.heads import BY_TOKEN, FloatArray, HeadSpec
+from shared.models.reading import windows_of, word_tags
+from shared.models.spans import Answer, Offsets, best_answer, entities, pooled
+from shared.models.text_model import TextModel
+
+
+@dataclass(frozen=True)
+class Said:
+    """Of one example: by head the numbers (width,), or (tokens, width) with the tokens' offsets, and for
+    span heads the windows of its passage."""
+
+    numbers: dict[str, FloatArray]
+    offsets: Offsets = ()
+    windows: list[tuple[FloatArray, Offsets]] = field(default_factory=list)
+
+
+def said_in_training(
+    model: HeadedModel, feed: Feed, rows: Sequence[Example], precision: str = "fp32"
+) -> list[Said]:
+    """Return what the torch model says of each row, in order, without changing its mode or gradients."""
+    device = next(model.parameters()).device
+    kinds = {spec.kind for spec in model.specs.values()}
+    by_token, windows = bool(kinds & set(BY_TOKEN)), "span" in kinds
+    found: list[Said | None] = [None] * len(rows)
+    training = model.training
+    model.eval()
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, precision == "bf16"):
+        for batch in batches([len(row.text) + len(row.pair or "") for row in rows]):
+            pairs = [str(rows[i].pair) for i in batch] if rows[batch[0]].pair is not None else None
+            fed = feed([rows[i].text for i in batch], pairs, windows=windows, offsets=by_token)
+            inputs = {name: part.to(device) for name, part in fed.tensors.items()}
+            tokens = model.tokens(**inputs)
+            raw = model.outputs(tokens, model.pooled(tokens, inputs["attention_mask"]))
+            numbers = {name: values.float().cpu().numpy() for name, values in raw.items()}
+            for place, i in enumerate(batch):
+                at = [row for row, origin in enumerate(fed.origin) if origin == place]
+                found[i] = _one(numbers, fed.offsets, at, windows)
+    model.train(training)
+    return [one for one in found if one is not None]
+
+
+def _one(numbers: dict[str, FloatArray], offsets: list[Offsets], at: list[int], windows: bool) -> Said:
+    first = {name: values[at[0]] for name, values in numbers.items()}
+    if not windows:
+        return Said(first, offsets[at[0]] if offsets else ())
+    (values,) = numbers.values()
+    return Said(first, offsets[at[0]], [(values[row], offsets[row]) for row in at])
+
+
+def said_by(model: TextModel, rows: Sequence[Example]) -> list[Said]:
+    """Return what the served model says of each row, in order, as raw numbers."""
+    texts = [row.text for row in rows]
+    if any(head.kind == "span" for head in model.heads.values()):
+        passages = windows_of(model, texts, [str(row.pair) for row in rows])
+        return [Said({}, (), windows) for windows in passages]
+    pairs = [str(row.pair) for row in rows] if model.paired else None
+    encodings = model.encode(texts, pairs=pairs)
+    raw = model.raw(encodings)
+    return [
+        Said({name: values[i] for name, values in raw.items()}, encoding.offsets)
+        for i, encoding in enumerate(encodings)
+    ]
+
+
+def tag_spans(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said]) -> tuple[list[Any], list[Any]]:
+    """Return the true and the predicted tag of every word, by row."""
+    truth, predicted = [], []
+    for row, one in zip(rows, said, strict=True):
+        words = [(start, end) for start, end, _ in row.targets[spec.name]]
+        truth.append([spec.labels[label] for _, _, label in row.targets[spec.name]])
+        predicted.append(word_tags(spec, one.numbers[spec.name], one.offsets, words))
+    return truth, predicted
+
+
+def entities_of(row: Example, name: str, tags: Sequence[str]) -> list[Span]:
+    """Return the entities that tags of the row's words make, in characters."""
+    words = [(start, end) for start, end, _ in row.targets[name]]
+    return [Span(*entity) for entity in entities(words, tags)]
+
+
+def span_logits(spec: HeadSpec, row: Example, one: Said) -> list[FloatArray | None]:
+    """Return the raw numbers (labels,) of each of the row's spans, None for one that was cut off."""
+    values = one.numbers[spec.name]
+    return [pooled(values, one.offsets, start, end) for start, end, _ in row.targets[spec.name]]
+
+
+def answer(row: Example, one: Said, *, no_answer: bool) -> tuple[str, Answer]:
+    """Return the answer's text, "" for none, and where it stands in the passage."""
+    found = best_answer(one.windows, no_answer=no_answer)
+    return str(row.pair)[found.start : found.end], found
+
+
+def stacked(said: Sequence[Said], name: str) -> FloatArray:
+    """Return the numbers of a head of texts, (rows, width)."""
+    return np.stack([one.numbers[name] for one in said])

@@ -1,0 +1,78 @@
+"""Minutes become steps: a rehearsal of a few steps tells how many fit."""
+
+import copy
+import json
+import math
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from shared.finetuning.backbone import HeadedModel
+from shared.finetuning.collate import Collator
+from shared.finetuning.examples import Example
+from shared.finetuning.keep import write_aside
+from shared.finetuning.recipe import Recipe
+
+REHEARSAL = 20  # steps
+FILE = "pace.json"
+_FORWARD = 1 / 3  # of a step: what a validation row costs beside a training row
+
+
+def fitting_steps(
+    recipe: Recipe,
+    model: HeadedModel,
+    collator: Collator,
+    train: Sequence[Example],
+    valid: int,
+    whole: int,
+    work: Path,
+) -> int | None:
+    """Return how many steps fit into `train.minutes`, at least 20, or None where all `whole` steps do.
+
+    The first 20 steps are run on a copy and thrown away. What was found is kept in `work`, so that a run
+    that is resumed keeps its number.
+    """
+    known = work / FILE
+    if known.is_file():
+        kept: int | None = json.loads(known.read_text("utf-8"))["steps"]
+        return kept
+    rows = recipe.train.batch * recipe.train.accumulate
+    seconds = _seconds(recipe, model, collator, train) * (1 + _FORWARD * valid / max(len(train), 1))
+    fit = math.floor(60 * float(recipe.train.minutes or 0) / max(seconds * rows, 1e-9))
+    steps = None if fit >= whole else max(REHEARSAL, fit)
+    work.mkdir(parents=True, exist_ok=True)
+    write_aside({"steps": steps, "seconds_per_row": seconds}, known)
+    return steps
+
+
+def _seconds(recipe: Recipe, model: HeadedModel, collator: Collator, train: Sequence[Example]) -> float:
+    """Return the seconds that a row takes, forwards and backwards."""
+    size, device = recipe.train.batch, next(model.parameters()).device
+    order = random.Random(recipe.train.seed)  # noqa: S311 - a sample, not a secret
+    trial = copy.deepcopy(model).train()
+    with torch.random.fork_rng(devices=[]):
+        started, rows = 0.0, 0
+        for step in range(REHEARSAL + 2):
+            if step == 2:  # the first steps pay for what is made once
+                started, rows = time.monotonic(), 0
+            chosen = order.sample(range(len(train)), min(size, len(train)))
+            batch = _to(collator([train[i] for i in chosen]), device)
+            with torch.autocast(device.type, torch.bfloat16, recipe.train.precision == "bf16"):
+                loss = trial(**batch)["loss"]
+            loss.backward()
+            rows += len(chosen)
+    return (time.monotonic() - started) / rows
+
+
+def _to(batch: object, device: torch.device) -> dict[str, object]:
+    def moved(value: object) -> object:
+        if isinstance(value, torch.Tensor):
+            return value.to(device)
+        return {k: moved(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+    found = moved(batch)
+    assert isinstance(found, dict)  # noqa: S101 - a collator gives a dict
+    return found

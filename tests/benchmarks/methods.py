@@ -1,0 +1,253 @@
+"""What each method of a recipe gains over the plain recipe, and what it costs.
+
+    python tests/benchmarks/methods.py                              # every missing row, then the table
+    python tests/benchmarks/methods.py --method lora --seed 0       # one row
+    python tests/benchmarks/methods.py --table                      # the table of the rows that are there
+
+The task is BANKING77 with ten examples a class (fewshot/train_10), all of them for training; nothing is
+chosen on the official test file, which is read once a row. Rows that need validation rows hold a tenth of
+the training rows out, and are compared with the plain recipe all the same, which trains on all. The gain is
+in points of test accuracy over the plain recipe with the same seeds, with a 95 % interval over seeds and
+test rows drawn anew together; the cost is the training's own seconds and the process's largest memory.
+
+Each row is a line of TRILLIUM_HOME/benchmarks/methods.jsonl with commit, recipe hash and data hash, so that
+only missing rows run. A row takes at most three minutes on two free cores.
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared.finetuning.recipe import DEFAULT_BASE, Recipe
+from shared.finetuning.rows import Rows, data_hash
+from shared.settings import load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared" / "data" / "support" / "banking77"
+SEEDS = (0, 1, 2)
+DRAWS = 2000
+PLAIN: dict[str, Any] = {
+    "epochs": 8,
+    "batch": 32,
+    "rate": 5e-5,
+    "label_smoothing": 0.0,
+    "patience": None,
+}
+METHODS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "frozen": {"method": {"kind": "frozen"}},
+    "random start": {"train": {"start": "random"}},
+    "lora": {"method": {"kind": "lora"}, "train": {"rate": 5e-4}},
+    "adalora": {"method": {"kind": "adalora"}, "train": {"rate": 2e-3}},
+    "adapter": {"method": {"kind": "adapter"}, "train": {"rate": 5e-4}},
+    "prefix": {"method": {"kind": "prefix"}, "train": {"rate": 1e-2}},
+    "prompt": {"method": {"kind": "prompt"}, "train": {"rate": 1e-2}},
+    "unfreeze": {"train": {"unfreeze": 1}},
+    "layer decay": {"train": {"layer_decay": 0.8}},
+    "adafactor": {"train": {"optimiser": "adafactor"}},
+    "cosine": {"train": {"schedule": "cosine"}},
+    "constant": {"train": {"schedule": "constant"}},
+    "plateau": {"train": {"schedule": "plateau"}, "held": True},
+    "early stopping": {"train": {"patience": 2}, "held": True},
+    "weight decay": {"train": {"weight_decay": 0.1}},
+    "dropout": {"train": {"dropout": 0.2}},
+    "label smoothing": {"train": {"label_smoothing": 0.1}},
+    "contrast": {"train": {"contrast": 0.5}},
+    "fgm": {"train": {"adversarial": {"kind": "fgm", "epsilon": 1.0}}},
+    "pgd": {"train": {"adversarial": {"kind": "pgd", "epsilon": 1.0, "steps": 3}}},
+    "r-drop": {"train": {"rdrop": 1.0}},
+    "mixup": {"train": {"mixup": 0.4}},
+    "ema": {"train": {"average": {"kind": "ema", "decay": 0.99}}},
+    "swa": {"train": {"average": {"kind": "swa", "start": 0.5}}},
+    "noise": {"train": {"noise": 5.0}},
+    "checkpointing": {"train": {"checkpointing": True}},
+}
+
+
+def rows(held: bool) -> tuple[Rows, list[dict[str, str]]]:
+    folder = DATA / "fewshot" / "train_10"
+    texts, labels = ((folder / name).read_text("utf-8").splitlines() for name in ("seq.in", "label"))
+    train = [{"text": t.strip(), "label": label} for t, label in zip(texts, labels, strict=True)]
+    with (DATA / "test.csv").open(encoding="utf-8", newline="") as file:
+        test = [{"text": row["text"].strip(), "label": row["category"]} for row in csv.DictReader(file)]
+    # The rows come class by class: every tenth is one of each.
+    valid = [row for i, row in enumerate(train) if held and i % 10 == 9]
+    return Rows([row for i, row in enumerate(train) if not held or i % 10 != 9], valid), test
+
+
+def recipe_for(name: str, seed: int, base: str) -> Recipe:
+    chosen = METHODS[name]
+    tree = {
+        "base": base,
+        "data": {"rows": {}},
+        "heads": {"label": {"kind": "classify", "data": "rows"}},
+        "method": chosen.get("method", {}),
+        "train": {**PLAIN, **chosen.get("train", {}), "seed": seed},
+    }
+    return Recipe.parse(tree)
+
+
+def key_of(name: str, seed: int, base: str) -> str:
+    data, test = rows(bool(METHODS[name].get("held")))
+    tested = hashlib.sha256(json.dumps(test).encode()).hexdigest()[:16]
+    return f"{recipe_for(name, seed, base).hash()[:16]}-{data_hash({'rows': data})[:16]}-{tested}"
+
+
+def measured(name: str, seed: int, base: str, home: Path) -> dict[str, Any]:
+    """Train, then answer the test rows with the weights that were kept."""
+    import torch
+    from transformers import set_seed
+
+    from shared.finetuning import probe
+    from shared.finetuning.bases import resolve
+    from shared.finetuning.examples import examples, head_specs
+    from shared.finetuning.feeding import Feed
+    from shared.finetuning.hardware import best_precision
+    from shared.finetuning.train import load, tune
+
+    data, test = rows(bool(METHODS[name].get("held")))
+    asked = recipe_for(name, seed, base)
+    found = resolve(base, home=home)
+    specs = head_specs(asked, {"rows": data})
+    train, valid = (examples(asked, specs, {"rows": data}, side) for side in ("train", "valid"))
+    recipe = asked.resolved(
+        rows=len(train),
+        precision=best_precision(),
+        base_sha256=found.sha256,
+        max_tokens=found.max_tokens,
+    )
+    set_seed(seed)
+    model, tokenizer, length = load(found, recipe, specs)
+    feed = Feed(tokenizer, length)
+    with tempfile.TemporaryDirectory() as work:
+        started = time.monotonic()
+        tune(model, feed, recipe, train, valid, Path(work), progress=True)
+        seconds = time.monotonic() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if torch.cuda.is_available():
+        peak = torch.cuda.max_memory_allocated() / 2**20
+    vectors = probe.encode(model, feed, [row["text"] for row in test], precision=recipe.train.precision)
+    with torch.inference_mode():
+        at = next(model.heads["label"].parameters()).device
+        best = model.heads["label"](torch.from_numpy(vectors).to(at)).argmax(1).tolist()
+    labels = specs[0].labels
+    right = [labels[said] == row["label"] for said, row in zip(best, test, strict=True)]
+    return {
+        "recipe": recipe.hash(),
+        "data": data_hash({"rows": data}),
+        "seconds": round(seconds, 1),
+        "peak_mb": round(peak),
+        "accuracy": round(float(np.mean(right)), 5),
+        "right": "".join(str(int(one)) for one in right),
+    }
+
+
+def commit() -> str:
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude=*"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return told.stdout.strip() or "unknown"
+
+
+def kept_rows(path: Path) -> dict[str, dict[str, Any]]:
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    return {row["key"]: row for row in map(json.loads, lines)}
+
+
+def one(name: str, seed: int, base: str, home: Path, path: Path) -> None:
+    key = key_of(name, seed, base)
+    if key in kept_rows(path):
+        print(f"{name}, seed {seed}: already there", file=sys.stderr)
+        return
+    about = {"key": key, "method": name, "seed": seed, "base": base, "commit": commit()}
+    row = {**about, **measured(name, seed, base, home)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+    told = {k: v for k, v in row.items() if k not in ("right", "key")}
+    print(json.dumps(told))
+
+
+def gain(method: list[dict[str, Any]], plain: list[dict[str, Any]]) -> tuple[float, float, float]:
+    """Return the mean gain in points over the seeds that both have, with its 95 % interval."""
+    by_seed = {row["seed"]: row for row in plain}
+    pairs = [(row, by_seed[row["seed"]]) for row in method if row["seed"] in by_seed]
+    if not pairs:
+        return float("nan"), float("nan"), float("nan")
+    apart = np.asarray(
+        [[int(a) - int(b) for a, b in zip(m["right"], p["right"], strict=True)] for m, p in pairs]
+    )
+    rng = np.random.default_rng(0)
+    drawn = [
+        100
+        * apart[
+            np.ix_(rng.integers(0, len(apart), len(apart)), rng.integers(0, apart.shape[1], apart.shape[1]))
+        ].mean()
+        for _ in range(DRAWS)
+    ]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(100 * apart.mean()), float(low), float(high)
+
+
+def table(base: str, path: Path) -> str:
+    kept = kept_rows(path)
+    found = {n: [kept[k] for s in SEEDS if (k := key_of(n, s, base)) in kept] for n in METHODS}
+    lines = [f"BANKING77, 10 examples a class, base {base}; gain in points over the plain recipe (95 %)", ""]
+    lines.append(
+        f"{'method':<16} {'seeds':>5} {'accuracy':>9} {'gain':>22} {'seconds':>8} {'peak MB':>8}  commit"
+    )
+    for name, own in found.items():
+        if not own:
+            lines.append(f"{name:<16} {'0':>5}  not run")
+            continue
+        value, low, high = gain(own, found["plain"])
+        shown = "" if name == "plain" or np.isnan(value) else f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
+        mean = {k: float(np.mean([row[k] for row in own])) for k in ("accuracy", "seconds", "peak_mb")}
+        lines.append(
+            f"{name:<16} {len(own):>5} {100 * mean['accuracy']:>9.2f} {shown:>22} {mean['seconds']:>8.0f} "
+            f"{mean['peak_mb']:>8.0f}  {', '.join(sorted({row['commit'] for row in own}))}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The gain and the cost of each method.")
+    parser.add_argument("--method", choices=list(METHODS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--base", default=DEFAULT_BASE)
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    given = parser.parse_args()
+    if not DATA.is_dir():
+        sys.exit(f"the public data set is not at {DATA}")
+    home = load_settings().home
+    path = home / "benchmarks" / "methods.jsonl"
+    if given.method:
+        one(given.method, given.seed, given.base, home, path)
+        return
+    failed = False
+    if not given.table:
+        for name in METHODS:
+            for seed in SEEDS:
+                if key_of(name, seed, given.base) not in kept_rows(path):  # a process each: memory is its own
+                    row = [__file__, "--method", name, "--seed", str(seed), "--base", given.base]
+                    failed |= subprocess.run([sys.executable, *row], check=False).returncode != 0
+    print(table(given.base, path))
+    sys.exit(int(failed))
+
+
+if __name__ == "__main__":
+    main()
