@@ -2,22 +2,24 @@
 PYTHON ?= python3
 SHELL := /bin/bash
 BIN := .venv/bin
-EXTRAS := serve,train,dashboards,cpu,demo,dev
+TEST_PROCESSES ?= 2
+EXTRAS := serve,train,track,compress,dashboards,cpu,demo,dev
 READY := .venv/.ready
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 export PYTHONUNBUFFERED := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check bench soak kafka images prepare format
+.PHONY: demo test check bench bench-methods soak kafka images prepare format
 
 demo: $(READY)
 	@$(BIN)/trillium demo
 
 # Tests never fetch: the parts they need are brought here, first. What can't be had is said, and the tests
 # that need it skip with the reason; with CI=true they fail.
+# Two processes share them, one thread each: more threads would stand in each other's way.
 test: prepare
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup
 
 check: $(READY)
 	@$(BIN)/ruff format --no-cache --check --quiet . && $(BIN)/ruff check --no-cache --quiet .
@@ -33,6 +35,10 @@ images: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python tests/benchmarks/run_all.py
+
+# What each method of a recipe gains over the plain one, and what it costs; only missing rows run.
+bench-methods: $(READY)
+	@$(BIN)/python tests/benchmarks/methods.py
 
 soak: prepare
 	@$(BIN)/python tests/chaos/soak.py --items 20000

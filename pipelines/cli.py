@@ -96,14 +96,15 @@ class _Root(_Lazy):
         found = {}
         for module in sorted((_HERE / "commands").glob("*.py")):
             if not module.name.startswith("_"):
-                found[module.stem] = (ast.get_docstring(_parse(module)) or "").split("\n")[0]
+                name = module.stem.replace("_", "-")
+                found[name] = (ast.get_docstring(_parse(module)) or "").split("\n")[0]
         verbs = {v: text for v, text in VERBS.items() if any(_offers(app, v) for app in _apps())}
         return dict(sorted({**found, **verbs}.items()))
 
     def load(self, name: str) -> Any:
         if name in VERBS:
             return typer.main.get_group(_verb_app(name))
-        module = importlib.import_module(f"pipelines.commands.{name}")
+        module = importlib.import_module(f"pipelines.commands.{name.replace('-', '_')}")
         group = getattr(module, "app", None)
         return _group_of(group, name) if group is not None else _command_of(module.command, name)
 

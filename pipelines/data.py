@@ -49,12 +49,14 @@ def read_rows(
     required: Sequence[str],
     optional: Sequence[str] = (),
     aliases: Mapping[str, str] | None = None,
+    verbatim: Sequence[str] = (),
 ) -> Table:
     """Return the rows of a CSV, TSV, JSON (array), JSON Lines or Parquet file; text also as `.gz`.
 
     Every row has a value other than blank in each of `required`; `optional` columns that a file or
     row lacks are None. `aliases` maps another name of a column to ours. Column names are matched
-    without regard to case, blanks and hyphens; further columns are kept. Text is stripped. CSV gives text,
+    without regard to case, blanks and hyphens; further columns are kept. Text is stripped but for the
+    columns in `verbatim`, whose characters others count. CSV gives text,
     the others keep their types (times of Parquet become ISO 8601 text). In a CSV file the separator
     may also be `;` or a tab.
 
@@ -65,7 +67,7 @@ def read_rows(
         raise NotFound(f"there is no file {path}")
     if not path.is_file():
         raise BadInput(f"{path} is no file; give one of {', '.join(SUFFIXES)}")
-    wanted = Columns(required, optional, aliases or {})
+    wanted = Columns(required, optional, aliases or {}, verbatim)
     table, room = Table(path, sha256_of(path)), _KEPT_IN_ALL
     for raw in reader_of(path)(path, wanted):
         row, problem = wanted.row(raw.cells) if raw.cells is not None else ({}, raw.problem)

@@ -51,6 +51,16 @@ def _own_main() -> Iterator[None]:
     sys.modules["__main__"] = before
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Two processes share the work by file, since a file's fixtures are made once per process. All that needs
+    # the demo goes to one, and first: it takes longest.
+    items.sort(key=lambda item: "demo" not in getattr(item, "fixturenames", ()))
+    for item in items:
+        group = "demo" if "demo" in getattr(item, "fixturenames", ()) else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     outcome = yield

@@ -14,7 +14,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 def _commands() -> list[str]:
     modules = (ROOT / "pipelines" / "commands").glob("*.py")
-    return [m.stem for m in modules if not m.name.startswith("_")]
+    return [m.stem.replace("_", "-") for m in modules if not m.name.startswith("_")]
 
 
 @pytest.mark.parametrize("command", sorted(_commands()))

@@ -14,8 +14,15 @@ _CACHED = 1000  # JSON Lines may have other keys in each row
 class Columns:
     """Required and optional columns with their aliases (another name -> ours), as `read_rows` says."""
 
-    def __init__(self, required: Sequence[str], optional: Sequence[str], aliases: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        required: Sequence[str],
+        optional: Sequence[str],
+        aliases: Mapping[str, str],
+        verbatim: Sequence[str] = (),
+    ) -> None:
         self.required, self.optional = list(required), list(optional)
+        self._verbatim = frozenset(verbatim)
         self._ours = {_folded(name): name for name in (*required, *optional)}
         self._aliases = {_folded(other): name for other, name in aliases.items()}
         self._renamed: dict[tuple[str, ...], dict[str, str]] = {}
@@ -79,7 +86,7 @@ class Columns:
         names = self.names(list(cells))
         row: Row = dict.fromkeys(self.optional)
         for name, value in cells.items():
-            row[names[name]] = _clean(value)
+            row[names[name]] = value if names[name] in self._verbatim else _clean(value)
         absent = [name for name in self.required if name not in row]
         if absent:
             return row, self._complaint_once(tuple(cells), absent)

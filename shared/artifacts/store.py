@@ -50,9 +50,13 @@ class Artifact:
 
 @dataclass
 class Draft:
-    """A folder to fill, and what its manifest shall say; `artifact` is set once the block ended well."""
+    """A folder to fill, and what its manifest shall say; `artifact` is set once the block ended well.
+
+    `recipe_hash` is for those who know it only when the work is done.
+    """
 
     path: Path
+    recipe_hash: str | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     result: Artifact | None = None
@@ -96,7 +100,7 @@ class ArtifactStore:
             self._folder(parent)
         sweep(self.root, self._clock.now())
         with full_disk_named(self.root), new_draft(self.root) as content:
-            draft = Draft(content)
+            draft = Draft(content, recipe_hash)
             yield draft
             manifest = Manifest(
                 name=name,
@@ -104,7 +108,7 @@ class ArtifactStore:
                 kind=kind,
                 created=self._clock.now(),
                 parents={role: str(ref) for role, ref in sorted((parents or {}).items())},
-                recipe_hash=recipe_hash,
+                recipe_hash=draft.recipe_hash,
                 data_hash=data_hash,
                 metrics=draft.metrics,
                 extra=draft.extra,

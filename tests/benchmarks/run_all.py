@@ -18,6 +18,9 @@ RUNS: list[list[str]] = [
     ["recommendation.py", "--set", "goodbooks"],
     ["support_retrieval.py"],
     ["sentiment_reuters.py"],
+    ["generation.py"],
+    ["encode_speed.py"],
+    ["resident_memory.py"],
 ]
 
 

@@ -95,7 +95,10 @@ def recipe_for(base: str, seed: int, given: str) -> Recipe:
     return Recipe.parse(tree)
 
 
-def predictions(part: Part, recipe: Recipe, home: Path, work: Path) -> dict[str, Any]:
+Vectors = dict[str, dict[str, Any]]  # base -> text -> frozen vector
+
+
+def predictions(part: Part, recipe: Recipe, home: Path, work: Path, known: Vectors) -> dict[str, Any]:
     """Return the labels that each method gives to the test rows, and the seconds of the tuning."""
     every = [*part.rows.train, *part.rows.valid]  # the plain methods have no use for validation rows
     unseen = [row["text"] for row in part.test]
@@ -103,10 +106,15 @@ def predictions(part: Part, recipe: Recipe, home: Path, work: Path) -> dict[str,
         frozen, out = Path(aside) / "frozen", Path(aside) / "tuned"
         export_frozen(recipe.base, frozen, home=home)
         encoder = TextModel.load(frozen)
+        vectors = known.setdefault(recipe.base, {})  # the folds are of the same texts: each is encoded once
+        new = [
+            text for text in dict.fromkeys([*(row["text"] for row in every), *unseen]) if text not in vectors
+        ]
+        vectors.update(zip(new, encoder.embed(new), strict=True))
         regression = baselines.frozen_regression(
-            encoder.embed([row["text"] for row in every]),
+            np.stack([vectors[row["text"]] for row in every]),
             [row["label"] for row in every],
-            encoder.embed(unseen),
+            np.stack([vectors[text] for text in unseen]),
         )
         started = time.monotonic()
         report = finetune(recipe, {"rows": part.rows}, out, home=home, work=work)
@@ -125,13 +133,14 @@ def run(task: str, recipe: Recipe, seed: int, home: Path) -> list[dict[str, Any]
     kept.parent.mkdir(parents=True, exist_ok=True)
     done = [json.loads(line) for line in kept.read_text("utf-8").splitlines()] if kept.is_file() else []
     results = []
+    vectors: Vectors = {}
     for part in TASKS[task](seed):
         test = hashlib.sha256(json.dumps(part.test).encode()).hexdigest()
         key = f"{recipe.hash()}-{data_hash({'rows': part.rows})}-{test}"
         row = next((row for row in done if row["key"] == key), None)
         if row is None:
             print(f"{task}, {part.name}: {len(part.rows.train)} rows", file=sys.stderr)
-            found = predictions(part, recipe, home, home / "benchmarks" / "work")
+            found = predictions(part, recipe, home, home / "benchmarks" / "work", vectors)
             about = {"key": key, "task": task, "base": recipe.base, "seed": seed, "part": part.name}
             row = {**about, "truth": [r["label"] for r in part.test], **found}
             with kept.open("a", encoding="utf-8") as file:

@@ -45,7 +45,7 @@ def test_a_verb_lists_the_applications_that_offer_it(verb: str) -> None:
 
 def test_commands_of_later_work_are_absent() -> None:
     shown = run("--help").stdout
-    for command in ("evaluate", "finetune", "predict", "backtest", "labels"):
+    for command in ("evaluate", "backtest", "labels"):
         assert f"\n  {command} " not in shown
 
 

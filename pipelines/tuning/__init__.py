@@ -1,0 +1,1 @@
+"""Fine-tuning on the user's own files: tasks, their columns, recipes that need no thought, predictions."""

@@ -1,0 +1,39 @@
+"""The recipe that `finetune` takes when the user gives none: by the task and the size of the data."""
+
+from typing import Any
+
+from pipelines.tuning.tasks import Task
+
+ROWS = "rows"  # the one data source of such a recipe
+
+_TRAIN: dict[str, dict[str, Any]] = {
+    "regress": {"epochs": 6, "label_smoothing": 0.0},
+    "tag": {"label_smoothing": 0.0, "head_rate": 2e-3},
+    "entity": {"label_smoothing": 0.0, "head_rate": 2e-3},
+    "span": {"epochs": 3, "label_smoothing": 0.0, "head_rate": 2e-3},
+    "score": {"epochs": 3, "label_smoothing": 0.0},
+    "embed": {"epochs": 3, "label_smoothing": 0.0, "batch": 64},
+    "mlm": {"epochs": 3, "label_smoothing": 0.0, "rate": 1e-4, "patience": None},
+}
+
+
+def default_recipe(task: Task, *, base: str, rows: int, seed: int) -> dict[str, Any]:
+    """Return a recipe as a tree, for `rows` training rows.
+
+    Beside the head of the task a model of single texts gives its vector: explanations, label suggestions
+    and the refusal of foreign texts need it, and it costs nothing.
+    """
+    kind = task.name
+    head: dict[str, Any] = {"kind": kind, "data": ROWS}
+    if task.target and kind != "span":
+        head["label"] = task.target[0]
+    heads = {"vector" if kind == "embed" else kind: head}
+    if kind in ("classify", "multilabel", "regress", "entity", "tag"):
+        heads["vector"] = {"kind": "embed"}
+    train = {"seed": seed, **_TRAIN.get(kind, {})}
+    if kind in ("classify", "multilabel") and rows < 1000:
+        train |= {"epochs": 15, "batch": 16, "rate": 3e-5}
+    elif kind in ("classify", "multilabel") and rows < 6000:
+        train |= {"epochs": 6, "rate": 8e-5}
+    source = {"text": task.texts[0]} if kind not in ("span", "score", "embed", "tag") else {}
+    return {"base": base, "data": {ROWS: source}, "heads": heads, "train": train}

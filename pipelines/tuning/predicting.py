@@ -1,0 +1,200 @@
+"""What a model says of the rows of a file."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.tuning.tasks import TASKS, Task, named, read_task
+from shared.errors import BadInput
+from shared.models.card import ModelCard
+from shared.models.heads import HeadSpec
+from shared.models.out_of_scope import Places
+from shared.models.reading import answers, span_probabilities, word_tags
+from shared.models.text_model import TextModel
+
+ROWS, WRITTEN = 256, 16  # answered at a time
+Row = Mapping[str, Any]
+
+
+def predictions(folder: Path, file: Path, home: Path) -> Iterator[dict[str, Any]]:
+    """Give one answer a row, in the file's order: with its `id` where it has one, and what the model's one
+    head says, or `heads` by name where it has several.
+
+    The file has the columns of training without what was learnt. Raises what reading the file does.
+    """
+    if (folder / "generator.json").is_file():
+        yield from _replies(folder, file, home)
+        return
+    model, told = TextModel.load(folder), _recipe(folder)
+    heads = _answering(model, told)
+    task = _task(heads, told)
+    rows = read_task(task, file, home, learn=False).rows
+    refusal = _Refusal.of(folder)
+    for start in range(0, len(rows), ROWS):
+        part = rows[start : start + ROWS]
+        said = _said(model, heads, task, part, refusal)
+        for i, row in enumerate(part):
+            found = {name: answer[i] for name, answer in said.items()}
+            own = next(iter(found.values())) if len(found) == 1 else {"heads": found}
+            yield {**({"id": row["id"]} if row.get("id") is not None else {}), **own}
+
+
+def _recipe(folder: Path) -> dict[str, Any]:
+    path = folder / "recipe.json"
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return found
+
+
+def _answering(model: TextModel, told: Mapping[str, Any]) -> list[HeadSpec]:
+    """Return the heads that were learnt; a vector that merely comes along answers where nothing else does."""
+    learnt = told.get("heads", {})
+    found = [h for h in model.heads.values() if h.kind != "embed" or learnt.get(h.name, {}).get("data")]
+    return found or list(model.heads.values())
+
+
+def _task(heads: Sequence[HeadSpec], told: Mapping[str, Any]) -> Task:
+    kinds = {head.kind for head in heads}
+    for kind in ("span", "score", "entity", "tag"):
+        if kind in kinds:
+            if len(kinds) > 1 and kind == "tag":
+                break  # other heads read the text; the words are then taken from it
+            return TASKS[kind]
+    source = told.get("heads", {}).get(heads[0].name, {}).get("data")
+    column = told.get("data", {}).get(source, {}).get("text", "text")
+    return named(TASKS["mlm"], column if column != "text" else None, None)
+
+
+class _Refusal:
+    """The model's own refusal of texts that belong to no label."""
+
+    def __init__(self, rule: Any, places: Places) -> None:
+        self.rule, self.places = rule, places
+
+    @classmethod
+    def of(cls, folder: Path) -> "_Refusal | None":
+        rule = ModelCard.read(folder).out_of_scope
+        return cls(rule, Places.load(folder)) if rule is not None else None
+
+
+def _said(
+    model: TextModel, heads: Sequence[HeadSpec], task: Task, rows: Sequence[Row], refusal: _Refusal | None
+) -> dict[str, list[dict[str, Any]]]:
+    if task.name == "span":
+        return {heads[0].name: _answers(model, rows)}
+    texts, pairs = _texts(task, rows)
+    raw = model.logits(texts, pairs=pairs)
+    found = {}
+    for head in heads:
+        if head.kind == "tag":
+            found[head.name] = _tags(model, head, texts, rows)
+        elif head.kind == "entity":
+            found[head.name] = [_spans(model, head, text, row) for text, row in zip(texts, rows, strict=True)]
+        else:
+            found[head.name] = _plain(head, raw[head.name])
+        if refusal is not None and refusal.rule.head == head.name:
+            vectors = next(raw[h.name] for h in model.heads.values() if h.kind == "embed")
+            refused = refusal.rule.reject(refusal.places, vectors, raw[head.name])
+            for answer in (one for one, foreign in zip(found[head.name], refused, strict=True) if foreign):
+                answer["label"] = refusal.rule.label
+    return found
+
+
+def _texts(task: Task, rows: Sequence[Row]) -> tuple[list[str], list[str] | None]:
+    if task.name == "tag":
+        return [" ".join(row["tokens"]) for row in rows], None
+    texts = [str(row[task.texts[0]]) for row in rows]
+    return texts, [str(row[task.texts[1]]) for row in rows] if len(task.texts) > 1 else None
+
+
+def _plain(head: HeadSpec, raw: Any) -> list[dict[str, Any]]:
+    values = head.decode(raw)
+    if head.kind == "embed":
+        return [{"vector": [round(float(x), 6) for x in row]} for row in values]
+    if head.kind in ("regress", "score"):
+        return [{"score": round(float(value), 6)} for value in values]
+    cuts = np.asarray(head.thresholds or [0.5] * len(head.labels))
+    found = []
+    for row in values:
+        shares = {label: round(float(p), 6) for label, p in zip(head.labels, row, strict=True)}
+        said: dict[str, Any] = {"label": head.labels[int(row.argmax())]}
+        if head.kind == "multilabel":
+            said = {
+                "labels": [label for label, p, cut in zip(head.labels, row, cuts, strict=True) if p >= cut]
+            }
+        found.append({**said, "probabilities": shares})
+    return found
+
+
+def _tags(
+    model: TextModel, head: HeadSpec, texts: Sequence[str], rows: Sequence[Row]
+) -> list[dict[str, Any]]:
+    from shared.text.words import words
+
+    said = model.run(texts)
+    found = []
+    for i, (text, row) in enumerate(zip(texts, rows, strict=True)):
+        places = _places(row["tokens"]) if row.get("tokens") else [(w.start, w.end) for w in words(text)]
+        tags = word_tags(head, said.tokens[head.name][i], said.offsets[i], places)
+        own = {} if row.get("tokens") else {"tokens": [text[start:end] for start, end in places]}
+        found.append({**own, "tags": tags})
+    return found
+
+
+def _places(tokens: Sequence[str]) -> list[tuple[int, int]]:
+    found, at = [], 0
+    for token in tokens:
+        found.append((at, at + len(token)))
+        at += len(token) + 1
+    return found
+
+
+def _spans(model: TextModel, head: HeadSpec, text: str, row: Row) -> dict[str, Any]:
+    given = row.get("spans") or []
+    for span in given:
+        if not 0 <= span["start"] < span["end"] <= len(text):
+            raise BadInput(
+                f"line {row['_line']}: a span is {span['start']} to {span['end']}; "
+                f"its text has {len(text)} characters"
+            )
+    shares = span_probabilities(model, head.name, text, [(span["start"], span["end"]) for span in given])
+    return {
+        "spans": [
+            {
+                "start": span["start"],
+                "end": span["end"],
+                "label": head.labels[int(own.argmax())],
+                "probabilities": {name: round(float(p), 6) for name, p in zip(head.labels, own, strict=True)},
+            }
+            for span, own in zip(given, shares, strict=True)
+        ]
+    }
+
+
+def _answers(model: TextModel, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    contexts = [str(row["context"]) for row in rows]
+    found = answers(model, [str(row["question"]) for row in rows], contexts, no_answer=True)
+    return [
+        {
+            "answer": text[one.start : one.end],
+            "start": one.start,
+            "end": one.end,
+            "score": round(one.score, 6),
+        }
+        for one, text in zip(found, contexts, strict=True)
+    ]
+
+
+def _replies(folder: Path, file: Path, home: Path) -> Iterator[dict[str, Any]]:
+    from shared.finetuning.generating.examples import passages
+    from shared.finetuning.generator import Generator
+
+    writer = Generator.load(folder, home=home)
+    rows = read_task(TASKS["generate"], file, home, learn=False).rows
+    for start in range(0, len(rows), WRITTEN):
+        part = rows[start : start + WRITTEN]
+        said = writer.replies([(str(row["question"]), passages(row)) for row in part])
+        for row, reply in zip(part, said, strict=True):
+            yield {**({"id": row["id"]} if row.get("id") is not None else {}), "reply": reply}

@@ -1,0 +1,41 @@
+"""Hold rows out for validation: by hash, so that a row never changes sides, and every label on both."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.tuning.tasks import Task, key_text
+
+Row = Mapping[str, Any]
+
+
+def share_of(rows: int) -> float:
+    """Return the share that is held out of this many rows: a fifth of few, a tenth of 2,000 and more."""
+    return 0.2 if rows < 500 else 0.15 if rows < 2000 else 0.1
+
+
+def hold_out(task: Task, rows: Sequence[Row], share: float | None = None) -> tuple[list[Row], list[Row]]:
+    """Return (training, validation) rows, each in the order of the file.
+
+    Rows of one text stay together. For classify each label gives its share of texts, never its last; a
+    label of fewer than three texts gives none. Which texts are held out follows from their hash alone.
+    """
+    wanted = share_of(len(rows)) if share is None else share
+    groups: dict[str, dict[str, list[int]]] = {}
+    seen: dict[str, str] = {}
+    for i, row in enumerate(rows):
+        text = key_text(task, row)
+        stratum = seen.setdefault(text, str(row.get(task.target[0])) if task.name == "classify" else "")
+        groups.setdefault(stratum, {}).setdefault(text, []).append(i)
+    held: set[int] = set()
+    for own in groups.values():
+        texts = sorted(own, key=_draw)
+        count = round(wanted * len(texts)) if len(texts) >= 3 else 0
+        if task.name == "classify" and len(texts) >= 3:
+            count = min(max(1, count), len(texts) - 1)
+        held.update(i for text in texts[:count] for i in own[text])
+    return [r for i, r in enumerate(rows) if i not in held], [rows[i] for i in sorted(held)]
+
+
+def _draw(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,0 +1,166 @@
+"""The tasks that `finetune` knows: which columns their files have, and what head learns from them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipelines.data import Rejected, Table, keep_rejected, normalised, read_rows
+from pipelines.reading.formats import SUFFIXES
+from pipelines.tuning.conll import read_conll
+from shared.errors import BadInput
+from shared.finetuning.examples import labels_of
+from shared.telemetry import logger
+
+_LOG = logger(__name__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the files of a task look like.
+
+    `texts` are the columns that are read, `target` those that are to be learnt (a blank one makes a row bad,
+    unless it is in `blank`), `other` may be there. `verbatim` columns are kept to the character.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    target: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
+    blank: tuple[str, ...] = ()
+    verbatim: tuple[str, ...] = ()
+
+    @property
+    def required(self) -> list[str]:
+        """The columns that a row of a training file must have a value in."""
+        return [*self.texts, *(column for column in self.target if column not in self.blank)]
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task("classify", ("text",), ("label",)),
+        Task("multilabel", ("text",), ("label",), blank=("label",)),
+        Task("regress", ("text",), ("label",)),
+        Task("tag", ("tokens",), ("tags",)),
+        Task("entity", ("text",), ("spans",), verbatim=("text",)),
+        Task("span", ("question", "context"), ("answer",), ("start",), ("answer",), ("context", "answer")),
+        Task("embed", ("anchor", "positive"), (), ("negative", "label")),
+        Task("score", ("query", "text"), ("label",)),
+        Task("mlm", ("text",)),
+        Task("generate", ("question",), ("reply",), ("context",)),
+    )
+}
+
+
+def named(task: Task, text_column: str | None, label_column: str | None) -> Task:
+    """Return the task with other names for its one text and its label; raises BadInput where it has none."""
+    if text_column:
+        if "text" not in task.texts:
+            raise BadInput(
+                f"task {task.name} reads the columns {', '.join(task.texts)}; rename them in the file"
+            )
+        names = tuple(text_column if column == "text" else column for column in task.texts)
+        verbatim = tuple(text_column if column == "text" else column for column in task.verbatim)
+        task = replace(task, texts=names, verbatim=verbatim)
+    if label_column:
+        if len(task.target) != 1:
+            raise BadInput(f"task {task.name} has no label column; leave --label-column out")
+        task = replace(task, target=(label_column,), blank=(label_column,) if task.blank else ())
+    return task
+
+
+def read_task(task: Task, path: Path, home: Path, *, learn: bool = True) -> Table:
+    """Return the rows of a file of this task; bad ones are kept aside and said.
+
+    `learn` False reads a file without the columns that are to be learnt. Raises what `read_rows` does.
+    """
+    if task.name == "tag" and _suffix(path) not in SUFFIXES:
+        table = read_conll(path, tagged=learn)
+    else:
+        required = task.required if learn else list(task.texts)
+        optional = [column for column in (*task.target, *task.other) if column not in required]
+        table = read_rows(path, required=required, optional=optional, verbatim=task.verbatim)
+    table = _checked(task, table)
+    kept = keep_rejected(table, home)
+    if kept:
+        line, why = table.rejected[0]
+        _LOG.warning(
+            "rows were rejected",
+            file=str(path),
+            rows=len(table.rejected),
+            first=f"line {line}: {why}",
+            kept=str(kept),
+        )
+    return table
+
+
+def _suffix(path: Path) -> str:
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+    return suffixes[-1] if suffixes else ""
+
+
+def _checked(task: Task, table: Table) -> Table:
+    """Bring cells of structure into one form; a row where that can't be done is rejected with its line."""
+    rows: list[dict[str, Any]] = []
+    for row in table.rows:
+        try:
+            rows.append(_formed(task, row))
+        except (TypeError, ValueError, KeyError) as error:
+            table.refused.append(Rejected(row["_line"], str(error), json.dumps(row, default=str)[:10_000]))
+    table.refused.sort(key=lambda one: one.line)
+    if not rows:
+        line, why = table.rejected[0]
+        raise BadInput(
+            f"none of the {len(table.refused)} rows of {table.path} can be used; line {line}: {why}"
+        )
+    return replace(table, rows=rows)
+
+
+def _formed(task: Task, row: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(row)
+    if task.name == "tag":
+        for column in ("tokens", "tags"):
+            if found.get(column) is not None:
+                found[column] = [str(one) for one in _list(found[column], column)]
+    if task.name == "entity" and found.get(task.target[0]) is not None:
+        found[task.target[0]] = [_span(one) for one in _list(found[task.target[0]], "spans")]
+    if task.name == "multilabel":
+        found[task.target[0]] = labels_of(_parsed(found.get(task.target[0])))
+    if task.name in ("regress", "score") and found.get(task.target[0]) is not None:
+        found[task.target[0]] = float(found[task.target[0]])
+    return found
+
+
+def _parsed(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _list(value: Any, column: str) -> list[Any]:
+    parsed = _parsed(value)
+    if not isinstance(parsed, list):
+        raise TypeError(f"{column} is {type(value).__name__}, not a list")
+    return parsed
+
+
+def _span(one: Any) -> dict[str, Any]:
+    if not isinstance(one, Mapping) or not {"start", "end"} <= set(one):
+        raise ValueError("a span is {start, end, label}")
+    return {"start": int(one["start"]), "end": int(one["end"]), "label": str(one.get("label") or "")}
+
+
+def key_text(task: Task, row: Mapping[str, Any]) -> str:
+    """Return the text by which a row is put on a side: rows with the same one stay together."""
+    value = row.get(task.texts[0])
+    return normalised(" ".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+def columns_of(task: Task) -> Sequence[str]:
+    """Return all columns that a training file may have, in the order of the documentation."""
+    return (*task.texts, *task.target, *task.other)
