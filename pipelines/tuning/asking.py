@@ -110,7 +110,11 @@ def _absolute(recipe: Recipe, beside: Path) -> Recipe:
 
 def _recipe(asked: Asked, task: Task, tree: dict[str, Any], given: Given) -> Recipe:
     rows = given.data[ROWS]
-    own = default_recipe(task, base=DEFAULT_BASE, rows=len(rows.train), seed=asked.seed or 0)
+    # A threshold for foreign texts is set on validation rows, which must not be learnt then.
+    refit = asked.out_of_scope is None
+    own = default_recipe(
+        task, base=DEFAULT_BASE, rows=len(rows.train) + len(rows.valid), seed=asked.seed or 0, refit=refit
+    )
     if asked.recipe is None:
         own["train"]["minutes"] = MINUTES
     _tables(tree, "heads")

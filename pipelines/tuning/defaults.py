@@ -17,8 +17,8 @@ _TRAIN: dict[str, dict[str, Any]] = {
 }
 
 
-def default_recipe(task: Task, *, base: str, rows: int, seed: int) -> dict[str, Any]:
-    """Return a recipe as a tree, for `rows` training rows.
+def default_recipe(task: Task, *, base: str, rows: int, seed: int, refit: bool) -> dict[str, Any]:
+    """Return a recipe as a tree, for `rows` training rows; `refit` where validation rows may be learnt too.
 
     Beside the head of the task a model of single texts gives its vector: explanations, label suggestions
     and the refusal of foreign texts need it, and it costs nothing.
@@ -35,5 +35,7 @@ def default_recipe(task: Task, *, base: str, rows: int, seed: int) -> dict[str, 
         train |= {"epochs": 15, "batch": 16, "rate": 3e-5}
     elif kind in ("classify", "multilabel") and rows < 6000:
         train |= {"epochs": 6, "rate": 8e-5}
+    if kind in ("classify", "multilabel", "regress"):
+        train["refit"] = refit
     source = {"text": task.texts[0]} if kind not in ("span", "score", "embed", "tag") else {}
     return {"base": base, "data": {ROWS: source}, "heads": heads, "train": train}

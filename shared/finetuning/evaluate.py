@@ -21,15 +21,19 @@ Figures = dict[str, Interval]
 MOST_PAIRS = 5000  # of an embed head: every anchor is compared with every positive
 
 
-def calibrate_served(served: TextModel, out: Path, valid: Sequence[Example]) -> dict[str, dict[str, Any]]:
+def calibrate_served(
+    served: TextModel, out: Path, valid: Sequence[Example], held: Sequence[Said] | None = None
+) -> dict[str, dict[str, Any]]:
     """Fit temperatures and thresholds on the served outputs, write them into the model folder `out`, and
     return the evaluation on the same rows, by head.
+
+    `held` is what another model said of the rows, where the served one has learnt from them.
 
     classify has `rows`, `labels`, `accuracy`, `macro_f1`, `ece` (and `ece_before` the calibration),
     `temperature`, `confusion` counts (true, predicted) and `reliability` bins; multilabel `rows` and
     `micro_f1`; embed `rows` and `mrr`; the others `rows` and `score` as while training.
     """
-    said = said_by(served, valid)
+    said = said_by(served, valid) if held is None else held
     heads, evaluation = [], {}
     for spec in served.heads.values():
         chosen = [i for i, row in enumerate(valid) if spec.name in row.targets]

@@ -97,7 +97,9 @@ class Train(_Part):
     with their own dropout together, with this weight (Liang et al. 2021). `mixup` mixes the vectors and
     labels of classify heads, drawing shares from Beta(mixup, mixup) (Zhang et al. 2018; on sentence vectors
     Guo et al. 2019). `noise` is added to word vectors (NEFTune's alpha, Jain et al. 2023).
-    `checkpointing` computes activations twice instead of keeping them. `precision` "fp16" needs a GPU.
+    `checkpointing` computes activations twice instead of keeping them. `refit` trains once more on all rows,
+    those of validation too, for as many passes as were best; calibration and figures stay those of the first
+    run, which had not seen them. `precision` "fp16" needs a GPU.
     `fsdp` spreads a model over the GPUs of torchrun; it is passed through and was never tried by us.
     `track` also writes the curves for these programs, below `tracking` in the home folder.
     """
@@ -130,6 +132,7 @@ class Train(_Part):
     average: Average | None = None
     noise: float = Field(0.0, ge=0)
     checkpointing: bool = False
+    refit: bool = False
     fsdp: bool = False
     track: list[Literal["tensorboard", "wandb"]] = []
 
@@ -166,6 +169,8 @@ def refuse_pairs(method: Method, train: Train, heads: Collection[str]) -> None:
         raise ValueError("train.mixup mixes the labels of classify heads, and there is none; drop it")
     if train.rdrop and not {"classify", "multilabel"} & set(heads):
         raise ValueError("train.rdrop compares classify and multilabel heads, and there is none; drop it")
+    if train.refit and (train.schedule == "plateau" or train.fsdp):
+        raise ValueError("train.refit has no validation rows: use another schedule than plateau, and no fsdp")
     if train.fsdp and (method.kind != "full" or train.average):
         raise ValueError("train.fsdp spreads whole models: use method full, without train.average")
 

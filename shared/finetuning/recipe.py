@@ -91,6 +91,10 @@ class Recipe(_Part):
                 raise ValueError(f"heads.{name}: method frozen trains no {head.kind} head; use full")
         kinds = [head.kind for head in self.heads.values()]
         refuse_pairs(self.method, self.train, kinds)
+        if self.train.refit and any(head.kind == "embed" and head.data for head in self.heads.values()):
+            raise ValueError(
+                "train.refit: vectors are measured on the served model, which has seen all rows then"
+            )
         if kinds.count("embed") > 1:
             raise ValueError("heads: at most one embed head")
         if any(kind in PAIRED for kind in kinds) and len(set(kinds)) > 1:

@@ -30,7 +30,8 @@ from shared.finetuning.methods.bodies import length
 from shared.finetuning.methods.build import techniques
 from shared.finetuning.methods.stored import settle
 from shared.finetuning.methods.technique import Technique
-from shared.finetuning.options import PROMPTED
+from shared.finetuning.options import PROMPTED, Method, Train
+from shared.finetuning.outputs import said_in_training
 from shared.finetuning.pace import fitting_steps
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.reporting import STEPS, check_trackers
@@ -95,11 +96,18 @@ def finetune(
     if recipe.train.fsdp:  # its weights lie spread over the processes: begin anew with those that were kept
         model = load(base, recipe, specs)[0]
         model.load_state_dict(load_file(place / (BEST if valid else LAST)))
+    held, method = None, recipe.method
+    if recipe.train.refit and valid:
+        held = said_in_training(model, feed, valid)
+        again = refitted(recipe, curves, train, valid)
+        set_seed(recipe.train.seed)
+        model, method = load(base, again, specs)[0], again.method
+        tune(model, feed, again, [*train, *valid], [], place / "refit", progress=progress)
 
     def write() -> dict[str, dict[str, Any]]:
-        model.encoder = settle(model.encoder, recipe.method, base, out)
+        model.encoder = settle(model.encoder, method, base, out)
         served = export.export(model, tokenizer, base, out, max_tokens=max_tokens)
-        found = calibrate_served(served, out, valid)
+        found = calibrate_served(served, out, valid, held)
         _write(out / "recipe.json", recipe.model_dump(mode="json"))
         _write(out / "curves.json", curves)
         _write(out / "evaluation.json", found)
@@ -116,6 +124,32 @@ def finetune(
     }
     _LOG.info("trained", base=base.name, rows=len(train), seconds=seconds)
     return TrainReport(metrics, recipe, recipe.hash(), seconds, curves)
+
+
+def refitted(
+    recipe: Recipe, curves: Mapping[str, Any], train: Sequence[Example], valid: Sequence[Example]
+) -> Recipe:
+    """Return the recipe of a second run on all rows: as many passes as were best in the first.
+
+    Where the start was best, heads that a frozen base can fit are fitted on it again.
+    """
+    points = curves["epochs"]
+    best = max(points, key=lambda point: (point["score"], -point["loss"])) if points else {"step": 0}
+    rows = len(train) + len(valid)
+    fitted = all(head.kind in (*probe.FITTED, "embed") for head in recipe.heads.values())
+    if best["step"] == 0 and fitted:
+        frozen = Method(kind="frozen", c=recipe.method.c)
+        return Recipe.parse(
+            {**recipe.model_dump(), "method": frozen.model_dump(), "train": _plain(recipe.train)}
+        )
+    steps = max(1, round(best["step"] * rows / len(train)))
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
+
+
+def _plain(train: Train) -> dict[str, Any]:
+    """Return the options that a frozen body has a use for."""
+    kept = ("epochs", "batch", "precision", "seed", "max_tokens", "label_smoothing")
+    return {name: getattr(train, name) for name in kept}
 
 
 def export_frozen(base: str, out: Path, *, home: Path) -> None:
@@ -183,6 +217,9 @@ def _paced(
     whole = loop.total_steps(len(train), recipe.train)
     if recipe.train.minutes is None or recipe.method.kind == "frozen" or recipe.train.steps:
         return recipe
+    if recipe.train.refit:  # two runs share the time
+        halved = recipe.train.model_copy(update={"minutes": recipe.train.minutes / 2.2})
+        recipe = recipe.model_copy(update={"train": halved})
     collate = _collator(model, feed)
     steps = processes.share(lambda: fitting_steps(recipe, model, collate, train, valid, whole, work))
     settled = recipe.train.model_copy(update={"steps": steps, "minutes": None})

@@ -130,3 +130,20 @@ def test_a_killed_run_goes_on_and_ends_like_one_that_was_not(recipe, tmp_path):
     assert again.curves == whole.curves
     one, two = TextModel.load(tmp_path / "killed"), TextModel.load(tmp_path / "whole")
     assert one.fingerprint == two.fingerprint
+
+
+def test_a_refit_learns_the_validation_rows_and_keeps_the_first_figures(recipe, rows, tmp_path):
+    plain = finetune(recipe(), {"rows": rows}, tmp_path / "plain", home=tmp_path, progress=False)
+    again = recipe(train={"refit": True})
+    report = finetune(again, {"rows": rows}, tmp_path / "again", home=tmp_path, progress=False)
+    assert report.metrics["intent"]["accuracy"] == plain.metrics["intent"]["accuracy"]
+    one, other = TextModel.load(tmp_path / "plain"), TextModel.load(tmp_path / "again")
+    assert one.fingerprint != other.fingerprint
+    assert other.heads["intent"].temperature == pytest.approx(one.heads["intent"].temperature, rel=1e-2)
+    few = list(rows.train)[::5]
+    frozen = recipe(method={"kind": "frozen"}, train={"refit": True})
+    finetune(frozen, {"rows": Rows(few, rows.valid)}, tmp_path / "frozen", home=tmp_path, progress=False)
+    kept = TextModel.load(tmp_path / "frozen")
+    said = kept.logits([str(row["text"]) for row in rows.valid])["intent"].argmax(1)
+    wanted = [kept.heads["intent"].labels.index(str(row["label"])) for row in rows.valid]
+    assert said.tolist() == wanted
