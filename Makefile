@@ -19,7 +19,7 @@ demo: $(READY)
 # that need it skip with the reason; with CI=true they fail.
 # Two processes share them, one thread each: more threads would stand in each other's way.
 test: prepare
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 
 check: $(READY)
 	@$(BIN)/ruff format --no-cache --check --quiet . && $(BIN)/ruff check --no-cache --quiet .

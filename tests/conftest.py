@@ -17,6 +17,7 @@ pytest_plugins = ["shared.testing.databases", "shared.testing.streams"]
 
 # With CI=true these parts are installed before the tests: to skip them then would hide a failure.
 PARTS = ("kafka", "postgres", "browser")
+DEMO = "test_demo.py"  # files of this name need the demo
 _connect = socket.socket.connect
 
 
@@ -51,14 +52,22 @@ def _own_main() -> Iterator[None]:
     sys.modules["__main__"] = before
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Two processes share the work by file, since a file's fixtures are made once per process. All that needs
-    # the demo goes to one, and first: it takes longest.
-    items.sort(key=lambda item: "demo" not in getattr(item, "fixturenames", ()))
-    for item in items:
-        group = "demo" if "demo" in getattr(item, "fixturenames", ()) else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.path.name != DEMO)  # what takes longest begins first
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share the work between processes by file, since a file's fixtures are made once per process; the files
+    that need the demo count as one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return DEMO if file.endswith(f"/{DEMO}") else file
+
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(hookwrapper=True)
