@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from shared.artifacts.store import Artifact, ArtifactStore
+    from shared.artifacts.manifest import Manifest
+    from shared.artifacts.store import ArtifactStore
     from shared.finetuning.compress import Compressed
     from shared.finetuning.drift import Sample
     from shared.models.card import ModelCard
@@ -34,22 +35,23 @@ def command(
 ) -> None:
     """Find the fastest engine and precision for a model here, within a limit of what it may lose."""
     from pipelines.flow import emit
+    from pipelines.tuning.artifact import find_model
     from shared.artifacts.store import ArtifactStore
     from shared.errors import UsageError
     from shared.finetuning.compress import compress
     from shared.models.card import ModelCard
     from shared.settings import load_settings
 
-    store = ArtifactStore(load_settings().home / "artifacts")
-    given = None if Path(artifact).is_dir() else _model(store, artifact)
-    folder = given.path if given else Path(artifact)
-    sample = _sample(data, ModelCard.read(folder)) if data else None
+    settings = load_settings()
+    given = find_model(artifact, settings)
+    sample = _sample(data, ModelCard.read(given.path)) if data else None
     if out is not None:
-        name, made = str(out), compress(folder, out, sample, limit=limit)
-    elif given is None:
-        raise UsageError(f"{folder} is a folder, not an artifact; say with --out where the result goes")
+        name, made = str(out), compress(given.path, out, sample, limit=limit)
+    elif given.manifest is None:
+        raise UsageError(f"{given.path} is a folder, not an artifact; say with --out where the result goes")
     else:
-        name, made = _stored(store, given, lambda to: compress(folder, to, sample, limit=limit))
+        store = ArtifactStore(settings.home / "artifacts")
+        name, made = _stored(store, given.manifest, lambda to: compress(given.path, to, sample, limit=limit))
     slots = {key: slot.model_dump(mode="json") for key, slot in made.slots.items()}
     if json:
         emit({"artifact": name, "slots": slots, "table": made.table}, True)
@@ -57,20 +59,12 @@ def command(
     _show(name, made)
 
 
-def _model(store: "ArtifactStore", text: str) -> "Artifact":
-    from shared.artifacts.live import BUNDLE
-
-    found = store.open(text)
-    return found.parent("model") if found.manifest.kind == BUNDLE else found
-
-
-def _stored(store: "ArtifactStore", given: "Artifact", make: Any) -> tuple[str, "Compressed"]:
+def _stored(store: "ArtifactStore", old: "Manifest", make: Any) -> tuple[str, "Compressed"]:
     """Make the next version of the model, with the one it came from as a parent."""
-    old = given.manifest
     with store.create(
         old.name,
         old.kind,
-        parents={"original": given.ref},
+        parents={"original": old.ref},
         recipe_hash=old.recipe_hash,
         data_hash=old.data_hash,
     ) as draft:

@@ -57,6 +57,7 @@ def carry_out(asked: Asked, settings: Settings | None = None) -> Made:
     if asked.out_of_scope is not None:
         given = without_label(given, ROWS, task.target[0], asked.out_of_scope)
     recipe = _recipe(asked, task, tree, given)
+    _refuse_refit(recipe, asked)
     recipe = choose(recipe, given.data, home=settings.home)
     return run(_wanted(asked, task.name, recipe, given), settings)
 
@@ -82,6 +83,7 @@ def _from_recipe(asked: Asked, tree: dict[str, Any], settings: Settings) -> Made
         )
     path = Path(str(asked.recipe))
     recipe = _overridden(Recipe.parse(tree, where=str(path)), asked)
+    _refuse_refit(recipe, asked)
     _threads(asked.threads)
     rows = from_recipe(recipe, settings.home, path.absolute().parent)
     if asked.out_of_scope is not None:
@@ -93,6 +95,13 @@ def _from_recipe(asked: Asked, tree: dict[str, Any], settings: Settings) -> Made
     kinds = [head.kind for head in recipe.heads.values() if head.data]
     task = kinds[0] if len(kinds) == 1 else "several"
     return run(_wanted(asked, task, recipe, rows, path), settings)
+
+
+def _refuse_refit(recipe: Recipe, asked: Asked) -> None:
+    if asked.out_of_scope is not None and recipe.train.refit:
+        raise UsageError(
+            "--out-of-scope sets its threshold on validation rows, which train.refit has learnt; drop one"
+        )
 
 
 def _absolute(recipe: Recipe, beside: Path) -> Recipe:
@@ -117,23 +126,24 @@ def _recipe(asked: Asked, task: Task, tree: dict[str, Any], given: Given) -> Rec
     )
     if asked.recipe is None:
         own["train"]["minutes"] = MINUTES
-    _tables(tree, "heads")
-    merged = {**own, **tree}
-    if "heads" not in tree:
-        merged["heads"] = own["heads"]
-    merged["train"] = {**(own["train"] if asked.recipe is None else {}), **_tables(tree, "train")}
-    source = own["data"][ROWS] | {
-        "files": [str(path.absolute()) for path in _files(asked.train)],
-        "valid": [str(path.absolute()) for path in _files(asked.valid)],
-        "test": [str(path.absolute()) for path in _files(asked.test)],
+    heads = _tables(tree, "heads") or own["heads"]
+    source = {
+        **own["data"][ROWS],
+        "files": _absolutes(asked.train),
+        "valid": _absolutes(asked.valid),
+        "test": _absolutes(asked.test),
     }
-    names = list(_tables(tree, "data")) or [ROWS]
-    if names != [ROWS] and "heads" in tree:
-        merged["heads"] = {
-            name: {**head, **({"data": ROWS} if isinstance(head, dict) and head.get("data") else {})}
-            for name, head in merged["heads"].items()
-        }
-    merged["data"] = {ROWS: source}
+    merged = {
+        **own,
+        **tree,
+        "train": _tables(tree, "train") if asked.recipe else own["train"],
+        "data": {ROWS: source},
+        # Whatever a recipe calls its data: it is these files.
+        "heads": {
+            name: {**head, "data": ROWS} if isinstance(head, dict) and head.get("data") else head
+            for name, head in heads.items()
+        },
+    }
     return _overridden(Recipe.parse(merged, where=str(asked.recipe or "recipe")), asked)
 
 
@@ -149,6 +159,10 @@ def _overridden(recipe: Recipe, asked: Asked) -> Recipe:
 def _wanted(asked: Asked, task: str, recipe: Recipe, given: Given, path: Path | None = None) -> Wanted:
     name = artifact_name(task, asked.train or path)
     return Wanted(task, recipe, given, name, asked.out, asked.out_of_scope, asked.keep)
+
+
+def _absolutes(path: Path | None) -> list[str]:
+    return [str(file.absolute()) for file in _files(path)]
 
 
 def _files(path: Path | None) -> list[Path]:

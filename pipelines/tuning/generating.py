@@ -4,9 +4,10 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipelines.tuning.running import MADE_TEST, Made, Place, artifact_name, place_of, plain, write_json
+from pipelines.tuning.running import MADE_TEST, Made, Place, artifact_name, place_of, plain
 from pipelines.tuning.sources import from_files
 from pipelines.tuning.tasks import Task
+from shared.artifacts.files import write_json
 from shared.errors import BadInput
 from shared.evaluation.generation import perplexity
 from shared.evaluation.resampling import interval

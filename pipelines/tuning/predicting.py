@@ -10,10 +10,12 @@ import numpy as np
 from pipelines.tuning.tasks import TASKS, Task, named, read_task
 from shared.errors import BadInput
 from shared.models.card import ModelCard
-from shared.models.heads import HeadSpec
+from shared.models.heads import FloatArray, HeadSpec
 from shared.models.out_of_scope import Places
 from shared.models.reading import answers, span_probabilities, word_tags
+from shared.models.spans import Offsets
 from shared.models.text_model import TextModel
+from shared.text.words import words
 
 ROWS, WRITTEN = 256, 16  # answered at a time
 Row = Mapping[str, Any]
@@ -85,13 +87,19 @@ def _said(
     if task.name == "span":
         return {heads[0].name: _answers(model, rows)}
     texts, pairs = _texts(task, rows)
-    raw = model.logits(texts, pairs=pairs)
+    encodings = model.encode(texts, pairs=pairs)
+    raw = model.raw(encodings)
     found = {}
     for head in heads:
         if head.kind == "tag":
-            found[head.name] = _tags(model, head, texts, rows)
+            offsets = [encoding.offsets for encoding in encodings]
+            found[head.name] = _tags(head, raw[head.name], offsets, texts, rows)
         elif head.kind == "entity":
-            found[head.name] = [_spans(model, head, text, row) for text, row in zip(texts, rows, strict=True)]
+            read = zip(raw[head.name], encodings, strict=True)
+            found[head.name] = [
+                _spans(model, head, text, row, (values, encoding.offsets))
+                for text, row, (values, encoding) in zip(texts, rows, read, strict=True)
+            ]
         else:
             found[head.name] = _plain(head, raw[head.name])
         if refusal is not None and refusal.rule.head == head.name:
@@ -129,17 +137,14 @@ def _plain(head: HeadSpec, raw: Any) -> list[dict[str, Any]]:
 
 
 def _tags(
-    model: TextModel, head: HeadSpec, texts: Sequence[str], rows: Sequence[Row]
+    head: HeadSpec, raw: Any, offsets: Sequence[Offsets], texts: Sequence[str], rows: Sequence[Row]
 ) -> list[dict[str, Any]]:
-    from shared.text.words import words
-
-    said = model.run(texts)
     found = []
-    for i, (text, row) in enumerate(zip(texts, rows, strict=True)):
-        places = _places(row["tokens"]) if row.get("tokens") else [(w.start, w.end) for w in words(text)]
-        tags = word_tags(head, said.tokens[head.name][i], said.offsets[i], places)
-        own = {} if row.get("tokens") else {"tokens": [text[start:end] for start, end in places]}
-        found.append({**own, "tags": tags})
+    for values, own, text, row in zip(raw, offsets, texts, rows, strict=True):
+        given = row.get("tokens")
+        places = _places(given) if given else [(word.start, word.end) for word in words(text)]
+        tags = word_tags(head, values, own, places)
+        found.append({**({} if given else {"tokens": [text[a:b] for a, b in places]}), "tags": tags})
     return found
 
 
@@ -151,7 +156,9 @@ def _places(tokens: Sequence[str]) -> list[tuple[int, int]]:
     return found
 
 
-def _spans(model: TextModel, head: HeadSpec, text: str, row: Row) -> dict[str, Any]:
+def _spans(
+    model: TextModel, head: HeadSpec, text: str, row: Row, read: tuple[FloatArray, Offsets]
+) -> dict[str, Any]:
     given = row.get("spans") or []
     for span in given:
         if not 0 <= span["start"] < span["end"] <= len(text):
@@ -159,7 +166,8 @@ def _spans(model: TextModel, head: HeadSpec, text: str, row: Row) -> dict[str, A
                 f"line {row['_line']}: a span is {span['start']} to {span['end']}; "
                 f"its text has {len(text)} characters"
             )
-    shares = span_probabilities(model, head.name, text, [(span["start"], span["end"]) for span in given])
+    places = [(span["start"], span["end"]) for span in given]
+    shares = span_probabilities(model, head.name, text, places, read)
     return {
         "spans": [
             {

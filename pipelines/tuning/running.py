@@ -15,7 +15,7 @@ from pipelines.tuning.foreign import fit_refusal
 from pipelines.tuning.sources import Given
 from pipelines.tuning.trained_on import FILE as DATA
 from pipelines.tuning.trained_on import described
-from shared.artifacts.files import write_aside
+from shared.artifacts.files import write_json
 from shared.artifacts.manifest import check_name
 from shared.artifacts.store import ArtifactStore, Draft
 from shared.errors import Conflict
@@ -85,7 +85,7 @@ def _with_files(folder: Path, asked: Recipe) -> None:
     told = json.loads(path.read_text("utf-8"))
     for name, source in asked.data.items():
         told["data"][name] |= {"files": source.files, "valid": source.valid, "test": source.test}
-    write_aside(path, json.dumps(told, ensure_ascii=False, indent=1).encode())
+    write_json(path, told, indent=1)
 
 
 def _measured(wanted: Wanted, recipe: Recipe, folder: Path, home: Path) -> dict[str, Any]:
@@ -140,11 +140,6 @@ def place_of(name: str, out: Path | None, settings: Settings, rows: str) -> Iter
         aside.rename(target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a small file aside and rename it."""
-    write_aside(path, json.dumps(content, ensure_ascii=False).encode())
 
 
 def refuse_used(out: Path) -> None:

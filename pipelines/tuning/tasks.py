@@ -1,7 +1,7 @@
 """The tasks that `finetune` knows: which columns their files have, and what head learns from them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -159,8 +159,3 @@ def key_text(task: Task, row: Mapping[str, Any]) -> str:
     """Return the text by which a row is put on a side: rows with the same one stay together."""
     value = row.get(task.texts[0])
     return normalised(" ".join(map(str, value)) if isinstance(value, list) else str(value))
-
-
-def columns_of(task: Task) -> Sequence[str]:
-    """Return all columns that a training file may have, in the order of the documentation."""
-    return (*task.texts, *task.target, *task.other)

@@ -3,11 +3,13 @@
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from shared.errors import StorageFull
 
@@ -58,6 +60,11 @@ def write_aside(path: Path, content: bytes) -> None:
             aside.unlink(missing_ok=True)
             raise
         sync(path.parent)
+
+
+def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
+    """Replace `path` by `content` as JSON, as `write_aside` does."""
+    write_aside(path, json.dumps(content, ensure_ascii=False, indent=indent).encode())
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Figures of answers as text: quoted spans against the right ones, and written replies."""
+"""Figures of quoted answers against the right ones."""
 
 import re
 import unicodedata
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from shared.text.words import SIGNS, words
+from shared.text.words import SIGNS
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _TOKEN = re.compile(rf"[{SIGNS}]|[^\s{SIGNS}]+")
@@ -31,17 +31,6 @@ def token_f1(truth: str, predicted: str) -> float:
     return 2 * same / (len(real) + len(said))
 
 
-def rouge_l(truth: str, predicted: str) -> float:
-    """Return the F1 of the longest common subsequence of words, 0 to 1, case ignored (Lin 2004).
-
-    Punctuation counts for nothing; a Han or kana sign is a word. Two texts without words give 1, one 0.
-    """
-    real, said = ([word.text.casefold() for word in words(text)] for text in (truth, predicted))
-    if not real or not said:
-        return float(real == said)
-    return 2 * _common_length(real, said) / (len(real) + len(said))
-
-
 def each(
     metric: Callable[[str, str], float], truths: Sequence[str | Sequence[str]], predicted: Sequence[str]
 ) -> npt.NDArray[np.float64]:
@@ -60,16 +49,3 @@ def _tokens(text: str) -> list[str]:
     folded = unicodedata.normalize("NFKC", text).lower()
     plain = "".join(c for c in folded if not unicodedata.category(c).startswith(("P", "S")))
     return _TOKEN.findall(_ARTICLES.sub(" ", plain))
-
-
-def _common_length(one: Sequence[str], other: Sequence[str]) -> int:
-    # Bit-parallel (Hyyrö 2004): one addition per word of `other` instead of a row of the usual table.
-    places: dict[str, int] = {}
-    for i, word in enumerate(one):
-        places[word] = places.get(word, 0) | 1 << i
-    mask = (1 << len(one)) - 1
-    row = mask
-    for word in other:
-        hits = row & places.get(word, 0)
-        row = (row + hits | row - hits) & mask
-    return len(one) - row.bit_count()

@@ -39,15 +39,15 @@ def average_precision(there: Flags, scores: Scores) -> float:
     return float(np.sum(gained * hits[last] / (last + 1)) / hits[-1])
 
 
-def mean_average_precision(queries: Sequence[Hashable], there: Flags, scores: Scores) -> float:
-    """Return the mean over queries of the average precision of their rows, 0 to 1.
+def average_precision_each(
+    queries: Sequence[Hashable], there: Flags, scores: Scores
+) -> npt.NDArray[np.float64]:
+    """Return (queries,) the average precision of each query's rows, in the order in which they come.
 
-    Row i belongs to `queries[i]`. A query without a right row is left out; NaN when all are.
+    Row i belongs to `queries[i]`. A query without a right row has NaN.
     """
     rows: dict[Hashable, list[int]] = {}
     for row, query in enumerate(queries):
         rows.setdefault(query, []).append(row)
     real, values = np.asarray(there).astype(bool), np.asarray(scores, np.float64)
-    each = [average_precision(real[own], values[own]) for own in rows.values()]
-    kept = [one for one in each if one == one]
-    return float(np.mean(kept)) if kept else float("nan")
+    return np.asarray([average_precision(real[own], values[own]) for own in rows.values()], np.float64)

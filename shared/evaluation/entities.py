@@ -26,23 +26,6 @@ class LabelScore(NamedTuple):
     support: int
 
 
-def bio_spans(tags: Sequence[str]) -> list[Span]:
-    """Return the spans of BIO tags (`O`, `B-X`, `I-X`) over token positions, in order.
-
-    `I-X` after anything but `B-X` or `I-X` begins a span too: models and old files write it so.
-    """
-    found: list[Span] = []
-    start, label = 0, ""
-    for place, tag in enumerate([*tags, "O"]):
-        prefix, _, kind = tag.partition("-")
-        if label and (prefix != "I" or kind != label):
-            found.append(Span(start, place, label))
-            label = ""
-        if prefix in ("B", "I") and not label:
-            start, label = place, kind
-    return found
-
-
 def span_counts(truth: Sequence[Iterable[Span]], predicted: Sequence[Iterable[Span]]) -> Counts:
     """Return (rows, 3): for each text the spans that are right, that were said, and that there are."""
     rows = []

@@ -105,7 +105,7 @@ def resolve(name: str, *, home: Path, fetch: bool = False) -> Base:
     if path.is_dir():
         return _from_folder(path.name, path, "folder", None)
     known = KNOWN.get(name)
-    cached = cache(home) / _file_name(name)
+    cached = cache(home) / file_name(name)
     if (cached / NOTE).is_file():
         return _from_folder(name, cached, "cache", known)
     packaged = _package_folder(known)
@@ -125,13 +125,13 @@ def fetch_base(name: str, *, home: Path) -> Base:
     """
     tried: list[str] = []
     known = KNOWN.get(name)
-    target = cache(home) / _file_name(name)
+    target = cache(home) / file_name(name)
     if (target / NOTE).is_file() or _package_folder(known):
         return resolve(name, home=home)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part.", dir=target.parent) as aside:
         folder = Path(aside) / "base"
-        source = _from_hub(known.hub if known else name, folder, tried)
+        source = from_hub(known.hub if known else name, folder, tried)
         if source and known and weights_sha256(folder) != known.sha256:
             tried.append(f"the hub's weights of {known.hub} are not the known ones")
             source = None
@@ -161,7 +161,7 @@ def keep(base: Base, target: Path) -> None:
 
 def add(name: str, folder: Path, *, home: Path, pooling: Pooling, query_prefix: str, licence: str) -> Base:
     """Copy an encoder from `folder` into the cache as `name`; raises Conflict for a taken name."""
-    target = cache(home) / _file_name(name)
+    target = cache(home) / file_name(name)
     if name in KNOWN or target.exists():
         raise Conflict(f"there is a base {name!r} already; choose another name")
     base = _from_folder(name, folder, f"added from {folder}", None)
@@ -201,7 +201,8 @@ def cache(home: Path) -> Path:
     return home.absolute() / "models"
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
+    """Return the cache folder's name of a base; raises BadInput for what could leave the cache."""
     if not name or name.startswith((".", "/")) or ".." in name:
         raise BadInput(
             f"base {name!r} is neither a folder nor a name; `trillium bases list` shows the known ones"
@@ -214,7 +215,7 @@ def _todo(name: str) -> str:
         return f"run `trillium bases fetch {name}`"
     return (
         f"run `trillium bases fetch {name}` where the model hub is reached, or copy its folder here and "
-        f"`trillium bases add {_file_name(name)} FOLDER --pooling mean --licence NAME`; known bases: "
+        f"`trillium bases add {file_name(name)} FOLDER --pooling mean --licence NAME`; known bases: "
         f"{', '.join(KNOWN)}"
     )
 
@@ -226,7 +227,7 @@ def _package_folder(known: Known | None) -> Path | None:
 
 def _from_folder(name: str, folder: Path, source: str, known: Known | None) -> Base:
     config = check_folder(folder)
-    note = _read_json(folder / NOTE)
+    note = read_json(folder / NOTE)
     sha256 = weights_sha256(folder)
     expected = (known.sha256 if known else None) or note.get("sha256")
     if expected and sha256 != expected:
@@ -243,7 +244,8 @@ def _from_folder(name: str, folder: Path, source: str, known: Known | None) -> B
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file, empty where there is none that can be read."""
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
@@ -252,7 +254,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _pooling(folder: Path) -> Pooling:
-    found = _read_json(folder / "1_Pooling" / "config.json")
+    found = read_json(folder / "1_Pooling" / "config.json")
     cls = found.get("pooling_mode_cls_token") or found.get("pooling_mode") == "cls"
     return "cls" if cls else "mean"
 
@@ -262,11 +264,15 @@ def _max_tokens(folder: Path, config: dict[str, Any]) -> int:
     behind = config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet")
     spare = int(config.get("pad_token_id") or 0) + 1 if behind else 0
     positions = int(config.get("max_position_embeddings") or LONGEST) - spare
-    trained = _read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+    trained = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
     return min(LONGEST, positions, int(trained or LONGEST))
 
 
-def _from_hub(name: str, folder: Path, tried: list[str]) -> str | None:
+def from_hub(name: str, folder: Path, tried: list[str]) -> str | None:
+    """Bring `name` from the model hub into `folder`, in one attempt; returns the source.
+
+    None where the hub was skipped or did not answer: why is added to `tried`.
+    """
     if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
         tried.append("the hub was skipped (HF_HUB_OFFLINE)")
         return None

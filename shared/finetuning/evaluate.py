@@ -31,7 +31,8 @@ def calibrate_served(
 
     classify has `rows`, `labels`, `accuracy`, `macro_f1`, `ece` (and `ece_before` the calibration),
     `temperature`, `confusion` counts (true, predicted) and `reliability` bins; multilabel `rows` and
-    `micro_f1`; embed `rows` and `mrr`; the others `rows` and `score` as while training.
+    `micro_f1`; embed `rows` and `mrr`; the others `rows` and `score` as while training, tag also a `report`
+    of precision, recall, f1 and support by kind of entity.
     """
     said = said_by(served, valid) if held is None else held
     heads, evaluation = [], {}
@@ -55,7 +56,11 @@ def _evaluated(
         )
         return spec, {"rows": len(rows), "mrr": ranking.mrr(ranked, right)}
     if spec.kind not in ("classify", "multilabel"):
-        return spec, {"rows": len(rows), "score": measure(spec, rows, said)[0]}
+        found: dict[str, Any] = {"rows": len(rows), "score": measure(spec, rows, said)[0]}
+        if spec.kind == "tag":
+            report = entities.entity_report(*_entities_by_row(spec, rows, said))
+            found["report"] = {label: one._asdict() for label, one in report.items()}
+        return spec, found
     logits, targets = (
         stacked(said, spec.name),
         np.asarray([row.targets[spec.name] for row in rows], np.float64),
@@ -157,24 +162,13 @@ def _regress(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said], _: T
 def _score(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said], _: TextModel) -> Measured:
     truth = np.asarray([row.targets[spec.name] for row in rows]) > 0.5
     values = spec.decode(stacked(said, spec.name))
-    queries = [row.text for row in rows]
-    by_query = _by_query(queries, truth, values)
-    return {"auroc": (detection.auroc, truth, values), "map": (np.nanmean, by_query)}
-
-
-def _by_query(queries: Sequence[str], truth: Any, values: FloatArray) -> Any:
-    own: dict[str, list[int]] = {}
-    for i, query in enumerate(queries):
-        own.setdefault(query, []).append(i)
-    return np.asarray([detection.average_precision(truth[at], values[at]) for at in own.values()])
+    by_query = detection.average_precision_each([row.text for row in rows], truth, values)
+    return {"auroc": (detection.auroc, truth, values), "map": (ranking.mean, by_query)}
 
 
 def _tag(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said], _: TextModel) -> Measured:
     truth, guess = tag_spans(spec, rows, said)
-    spans = [
-        [entities_of(row, spec.name, tags) for row, tags in zip(rows, side, strict=True)]
-        for side in (truth, guess)
-    ]
+    spans = _entities_by_row(spec, rows, said)
     right = [
         (sum(a == b for a, b in zip(t, g, strict=True)), len(t)) for t, g in zip(truth, guess, strict=True)
     ]
@@ -182,6 +176,14 @@ def _tag(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said], _: TextM
         "entity_f1": (entities.f1_of, entities.span_counts(*spans)),
         "accuracy": (_share, np.asarray(right)),
     }
+
+
+def _entities_by_row(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said]) -> list[list[Any]]:
+    """Return the true entities and the predicted ones, by row."""
+    return [
+        [entities_of(row, spec.name, tags) for row, tags in zip(rows, side, strict=True)]
+        for side in tag_spans(spec, rows, said)
+    ]
 
 
 def _share(counts: Any) -> float:

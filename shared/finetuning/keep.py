@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
+from shared.artifacts.files import write_json
 from shared.finetuning import processes
 from shared.finetuning.backbone import HeadedModel
 
@@ -81,7 +82,7 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]  # transformers ships no 
                     self._weights() if self._weights else self._model.state_dict(), self._folder / BEST
                 )
             if processes.main():
-                write_aside({**known, "curve": curve}, self._folder / "best.json")
+                write_json(self._folder / "best.json", {**known, "curve": curve})
         return float(known["epoch"]), scores
 
     def restore(self) -> list[dict[str, float]]:
@@ -98,10 +99,3 @@ def save_weights(weights: dict[str, torch.Tensor], path: Path) -> None:
         aside = path.with_suffix(".part")
         save_file({n: p.contiguous() for n, p in weights.items()}, aside)
         aside.replace(path)
-
-
-def write_aside(content: Any, path: Path) -> None:
-    """Write JSON aside and rename it."""
-    aside = path.with_suffix(".part.json")
-    aside.write_text(json.dumps(content), "utf-8")
-    aside.replace(path)

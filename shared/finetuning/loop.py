@@ -14,12 +14,13 @@ import torch.utils.data
 from safetensors.torch import load_file
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
+from shared.artifacts.files import write_json
 from shared.errors import BadInput, TrilliumError
 from shared.finetuning import processes
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.collate import Collator
 from shared.finetuning.examples import Example
-from shared.finetuning.keep import BEST, LAST, KeepBest, Score, save_weights, write_aside
+from shared.finetuning.keep import BEST, LAST, KeepBest, Score, save_weights
 from shared.finetuning.methods.average import Averaged
 from shared.finetuning.methods.rates import optimiser
 from shared.finetuning.methods.technique import Batch, Pass, Step, Technique, has, watched
@@ -203,7 +204,7 @@ def _train(
         save_weights(gather() if gather else trainer.model.state_dict(), work / LAST)
     if processes.main():
         rows = [row for row in trainer.state.log_history if "loss" in row]
-        write_aside([{"step": row["step"], "loss": row["loss"]} for row in rows], work / DONE)
+        write_json(work / DONE, [{"step": row["step"], "loss": row["loss"]} for row in rows])
     processes.wait()
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
+from shared.artifacts.files import write_json
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.collate import Collator
 from shared.finetuning.examples import Example
-from shared.finetuning.keep import write_aside
 from shared.finetuning.recipe import Recipe
 
 REHEARSAL = 20  # steps
@@ -43,8 +43,7 @@ def fitting_steps(
     seconds = _seconds(recipe, model, collator, train) * (1 + _FORWARD * valid / max(len(train), 1))
     fit = math.floor(60 * float(recipe.train.minutes or 0) / max(seconds * rows, 1e-9))
     steps = None if fit >= whole else max(REHEARSAL, fit)
-    work.mkdir(parents=True, exist_ok=True)
-    write_aside({"steps": steps, "seconds_per_row": seconds}, known)
+    write_json(known, {"steps": steps, "seconds_per_row": seconds})
     return steps
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from shared.models.heads import OUTSIDE, FloatArray, HeadSpec, softmax
-from shared.models.spans import Answer, Offsets, best_answer, best_tags, first_tokens, pooled, tokens_of
+from shared.models.spans import Answer, Offsets, best_answer, best_tags, first_tokens, pooled
 from shared.models.text_model import TextModel
 
 AROUND = 600  # characters that are read at each side of a span that stands behind the model's length
@@ -26,32 +26,42 @@ def word_tags(
 
 
 def span_probabilities(
-    model: TextModel, name: str, text: str, spans: Sequence[tuple[int, int]]
+    model: TextModel,
+    name: str,
+    text: str,
+    spans: Sequence[tuple[int, int]],
+    read: tuple[FloatArray, Offsets] | None = None,
 ) -> FloatArray:
     """Return (spans, labels) the probabilities of an entity head for spans (start, end) of a text.
 
-    A span behind the model's length is read with the text around it.
+    `read` are the head's numbers (tokens, labels) of the text and its tokens' offsets, where they are known
+    already. A span behind the model's length is read with the text around it.
     """
     head = model.heads[name]
-    (encoding,) = model.encode([text])
-    rows = model.raw([encoding])[name][0]
+    rows, offsets = read or _read(model, name, text)
     found = []
     for start, end in spans:
-        mean = pooled(rows, encoding.offsets, start, end)
+        mean = pooled(rows, offsets, start, end)
         found.append(mean if mean is not None else _nearby(model, name, text, start, end))
     shape = (0, len(head.labels))
     return head.decode(np.stack(found)) if found else np.zeros(shape, np.float32)
 
 
+def _read(model: TextModel, name: str, text: str) -> tuple[FloatArray, Offsets]:
+    (encoding,) = model.encode([text])
+    return model.raw([encoding])[name][0], encoding.offsets
+
+
 def _nearby(model: TextModel, name: str, text: str, start: int, end: int) -> FloatArray:
+    rows = np.zeros((1, len(model.heads[name].labels)), np.float32)
     for around in (AROUND, 50, 0):  # the last one can't be cut before the span begins
         left = max(0, start - around)
-        (encoding,) = model.encode([text[left : end + around]])
-        if tokens_of(encoding.offsets, start - left, end - left):
-            break
-    rows = model.raw([encoding])[name][0]
-    mean = pooled(rows, encoding.offsets, start - left, end - left)
-    return mean if mean is not None else rows.mean(0)
+        rows, offsets = _read(model, name, text[left : end + around])
+        mean = pooled(rows, offsets, start - left, end - left)
+        if mean is not None:
+            return mean
+    whole: FloatArray = rows.mean(0)  # a span of blanks has no token of its own
+    return whole
 
 
 def windows_of(

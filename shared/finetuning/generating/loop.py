@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from shared.artifacts.files import write_json
 from shared.finetuning import processes
 from shared.finetuning.generating.projection import chosen, replies_only, targets
 from shared.finetuning.generating.recipe import TRIAL, Generate
-from shared.finetuning.keep import write_aside
 from shared.finetuning.loop import Diverged, checkpoint
 from shared.finetuning.quiet import quiet
 from shared.finetuning.reporting import Bar
@@ -105,7 +105,7 @@ class Budget(TrainerCallback):  # type: ignore[misc]
         used = time.monotonic() - self._start
         left = int((self._seconds - used) / (used / (TRIAL - self._from)))
         steps = min(planned, TRIAL + max(0, left))
-        write_aside(steps, self._file)
+        write_json(self._file, steps)
         return steps
 
 
@@ -146,7 +146,7 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
             return False
         if point["loss"] < min((p["loss"] for p in curve), default=math.inf):
             keep(self._model, self._folder / "best.safetensors")
-        write_aside([*curve, point], self._folder / "curve.json")
+        write_json(self._folder / "curve.json", [*curve, point])
         return True
 
 
@@ -191,7 +191,7 @@ def fit(
             keep(model, work / "last.safetensors")
             logged = [row for row in trainer.state.log_history if "loss" in row]
             losses = [{"step": row["step"], "loss": row["loss"]} for row in logged]
-            write_aside({"losses": losses, "steps": trainer.state.global_step}, done)
+            write_json(done, {"losses": losses, "steps": trainer.state.global_step})
         processes.wait()
     known = json.loads(done.read_text("utf-8"))
     put_back(model, work / ("best.safetensors" if best else "last.safetensors"))

@@ -163,6 +163,26 @@ def test_minutes_become_steps_that_a_repeat_keeps(base, home, tmp_path, capsys):
     assert steps <= kept["steps"]
 
 
+def test_a_recipe_for_other_files_learns_these_and_spans_are_answered(base, home, tmp_path, capsys):
+    texts = [row["text"] for row in tiny_rows()]
+    rows = [{"text": t, "spans": [{"start": 0, "end": t.index(" "), "label": t[0]}]} for t in texts]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    (tmp_path / "r.toml").write_text(
+        'heads.first = { kind = "entity", data = "news" }\n'
+        'train = { epochs = 6, rate = 3e-3, head_rate = 1e-2, batch = 8, precision = "fp32" }\n',
+        "utf-8",
+    )
+    options = ("--task", "entity", "--train", tmp_path / "rows.jsonl", "--base", base)
+    more = ("--recipe", tmp_path / "r.toml", "--out", tmp_path / "out")
+    assert asked(capsys, "finetune", *options, *more, "--json")["metrics"] == {}
+    far = "now " * 80  # behind the model's length: read with the text around it
+    asking = {"text": f"my card {far}where", "spans": [{"start": 0, "end": 2}, {"start": 328, "end": 333}]}
+    (tmp_path / "ask.jsonl").write_text(json.dumps(asking), "utf-8")
+    assert run("predict", tmp_path / "out", tmp_path / "ask.jsonl") == 0
+    said = json.loads(capsys.readouterr().out)["spans"]
+    assert [(span["start"], span["label"]) for span in said] == [(0, "m"), (328, "w")]
+
+
 def test_replies_are_learnt(home, tmp_path, capsys):
     rows = tiny_replies()
     writer = tiny_llama(tmp_path / "llama", [f"{row['question']} {row['reply']}" for row in rows])
@@ -196,12 +216,18 @@ def test_replies_are_learnt(home, tmp_path, capsys):
         (["--task", "tag", "--train", "x.conll", "--out-of-scope", "o"], 2, "belongs to --task classify"),
         (["--task", "classify", "--train", "no.csv"], 4, "there is no file"),
         (["--task", "classify", "--train", "x.csv", "--recipe", "no.toml"], 4, "there is no recipe"),
+        (
+            ["--task", "classify", "--train", "x.csv", "--recipe", "refit.toml", "--out-of-scope", "rate"],
+            2,
+            "which train.refit has learnt",
+        ),
         (["--task", "span", "--train", "x.csv", "--text-column", "t"], 3, "rename them in the file"),
     ],
 )
 def test_what_can_not_be_asked_is_said(home, tmp_path, capsys, monkeypatch, arguments, code, message):
     monkeypatch.chdir(tmp_path)
     table(tmp_path / "x.csv", tiny_rows())
+    recipe(tmp_path / "refit.toml", refit=True)
     assert run("finetune", *arguments) == code
     assert message in capsys.readouterr().err
 

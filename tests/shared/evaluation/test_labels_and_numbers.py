@@ -4,7 +4,8 @@ from scipy import stats
 from sklearn import metrics
 
 from shared.evaluation.classification import accuracy, macro_f1, mcc, weighted_f1
-from shared.evaluation.detection import auroc, average_precision, mean_average_precision
+from shared.evaluation.detection import auroc, average_precision, average_precision_each
+from shared.evaluation.ranking import mean
 from shared.evaluation.regression import mse, r2, ranks, spearman
 from shared.evaluation.resampling import as_codes, interval
 
@@ -44,7 +45,7 @@ def test_figures_are_those_of_scikit_learn(ours, theirs):
         (r2([1, 2, 3], [2, 2, 2]), 0.0),
         (auroc([0, 0, 1], [1, 2, 2]), 0.75),
         (average_precision([True, False, True], [3, 2, 1]), (1 + 2 / 3) / 2),
-        (mean_average_precision("xxyyz", [1, 0, 0, 1, 0], [2, 1, 2, 1, 9]), 0.75),
+        (mean(average_precision_each("xxyyz", [1, 0, 0, 1, 0], [2, 1, 2, 1, 9])), 0.75),
     ],
 )
 def test_known_answers(value, wanted):
@@ -56,7 +57,7 @@ def test_known_answers(value, wanted):
     [
         mcc([], []), weighted_f1([], []), mse([], []), r2([1], [1]), r2([2, 2], [1, 3]),
         spearman([1, 1], [1, 2]), auroc([1, 1], [1, 2]), average_precision([0, 0], [1, 2]),
-        mean_average_precision("a", [0], [1]),
+        average_precision_each("a", [0], [1])[0], mean(average_precision_each("a", [0], [1])),
     ],
 )  # fmt: skip
 def test_what_has_no_answer_is_nan(value):

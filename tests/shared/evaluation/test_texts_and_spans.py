@@ -1,8 +1,10 @@
 import pytest
 
-from shared.evaluation.answers import each, exact, rouge_l, token_f1
-from shared.evaluation.entities import Span, bio_spans, entity_f1, entity_report, f1_of, span_counts
+from shared.evaluation.answers import each, exact, token_f1
+from shared.evaluation.entities import Span, entity_f1, entity_report, f1_of, span_counts
+from shared.evaluation.generation import rouge_l
 from shared.evaluation.resampling import interval
+from shared.models.spans import entities
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,8 @@ def test_the_best_of_several_right_answers_counts():
     ],
 )
 def test_tags_become_spans(tags, spans):
-    assert bio_spans(tags.split()) == spans
+    words = [(i, i + 1) for i in range(len(tags.split()))]
+    assert entities(words, tags.split()) == spans
 
 
 TRUTH = [[Span(0, 2, "PER"), Span(4, 5, "ORG")], [Span(0, 1, "PER")], []]

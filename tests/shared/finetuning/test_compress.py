@@ -9,16 +9,14 @@ from shared.errors import BadInput, Conflict, Damaged
 from shared.finetuning import drift
 from shared.finetuning.compress import TABLE, compress
 from shared.finetuning.drift import Sample
-from shared.finetuning.recipe import Recipe
-from shared.finetuning.rows import Rows
 from shared.finetuning.sample_texts import sample_texts
 from shared.finetuning.speed import thread_counts
-from shared.finetuning.train import finetune
 from shared.models import openvino_engine
 from shared.models.card import ModelCard
 from shared.models.heads import HeadSpec
 from shared.models.text_model import TextModel
-from shared.testing.tiny_models import tiny_bert, tiny_rows
+from shared.testing.tiny_models import tiny_rows
+from shared.testing.tiny_trained import tiny_trained
 
 EVERY = {"onnx fp32", "onnx int8", "onnx int8 in part", "openvino fp32", "openvino int8"}
 
@@ -26,16 +24,7 @@ EVERY = {"onnx fp32", "onnx int8", "onnx int8 in part", "openvino fp32", "openvi
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory):
     """A model folder with one head of each kind that reads a whole text."""
-    home, rows = tmp_path_factory.mktemp("model"), tiny_rows()
-    base = tiny_bert(home / "base", [row["text"] for row in rows])
-    heads = {
-        "intent": {"kind": "classify", "data": "rows"},
-        "tags": {"kind": "multilabel", "data": "rows", "label": "tags"},
-        "embed": {"kind": "embed"},
-    }
-    recipe = Recipe.parse({"base": str(base), "heads": heads, "method": {"kind": "frozen"}})
-    finetune(recipe, {"rows": Rows(rows[::2], rows[1::2])}, home / "model", home=home, progress=False)
-    return home / "model"
+    return tiny_trained(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="session")

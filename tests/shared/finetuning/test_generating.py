@@ -1,11 +1,9 @@
 """Prompts, loss positions and the scale of the loss, on tiny models that are read from disk."""
 
 import json
-import math
 
 import pytest
 import torch
-from transformers import TrainerCallback, TrainingArguments
 
 from shared.errors import BadInput, NotFound
 from shared.finetuning.generating import bases, folder, loop
@@ -15,6 +13,7 @@ from shared.finetuning.generating.projection import losses, replies_only, target
 from shared.finetuning.generating.recipe import Generate
 from shared.models.prompting import messages, plain
 from shared.testing.tiny_generators import tiny_llama, tiny_replies, tiny_t5
+from shared.testing.training import GradientNorm, one_step
 
 TEXTS = [f"{row['question']} {row['reply']}" for row in tiny_replies()]
 
@@ -132,38 +131,16 @@ def test_only_reply_positions_are_projected(place):
     assert model(**batch).logits.dim() == 3  # the hook is gone
 
 
-class Norm(TrainerCallback):
-    def __init__(self, model):
-        self.model, self.found = model, []
-
-    def on_pre_optimizer_step(self, *args, **kwargs):
-        grads = [p.grad for p in self.model.parameters() if p.grad is not None]
-        self.found.append(math.sqrt(sum(float(g.square().sum()) for g in grads)))
-
-
 @pytest.mark.parametrize("name", ["chat", "t5"])
 def test_sixteen_rows_are_four_times_four(places, tmp_path, name):
     def norm(batch, accumulate):
         model, encoding = opened(places[name])
-        found = Norm(model)
+        found = GradientNorm(model)
         trainer = loop.ReplyTrainer(
             kind=encoding.kind,
             warmup=0,
             model=model,
-            args=TrainingArguments(
-                output_dir=str(tmp_path),
-                per_device_train_batch_size=batch,
-                gradient_accumulation_steps=accumulate,
-                max_steps=1,
-                max_grad_norm=0,
-                use_cpu=True,
-                save_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-                remove_unused_columns=False,
-                train_sampling_strategy="sequential",
-                dataloader_pin_memory=False,
-            ),
+            args=one_step(tmp_path, batch, accumulate),
             train_dataset=examples(tiny_replies()[:16], encoding),  # replies of unequal length
             data_collator=Collator(encoding, model),
             callbacks=[found],

@@ -69,6 +69,10 @@ def test_words_are_tagged(base, tmp_path):
     assert model.heads["names"].labels == ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
     value, low, high = found["names"]["entity_f1"]
     assert value == low == high == 1.0
+    told = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))["names"]["report"]
+    assert set(told) == {"LOC", "PER"}
+    assert told["PER"]["f1"] == 1.0
+    assert told["PER"]["support"] == 2 * told["LOC"]["support"]
     text = "anna loved boris in new lima ."
     words = [(0, 4), (5, 10), (11, 16), (17, 19), (20, 23), (24, 28), (29, 30), (500, 504)]
     said = model.run([text])

@@ -1,10 +1,8 @@
 """16 rows in one batch and in four micro-batches give one gradient (huggingface/transformers 47688)."""
 
-import math
-
 import pytest
 import torch
-from transformers import TrainerCallback, TrainingArguments, set_seed
+from transformers import set_seed
 
 from shared.finetuning import loop
 from shared.finetuning.bases import resolve
@@ -15,20 +13,10 @@ from shared.finetuning.methods.build import techniques
 from shared.finetuning.rows import Rows
 from shared.finetuning.train import load
 from shared.testing.tiny_models import tiny_rows
+from shared.testing.training import GradientNorm, one_step
 
 LABELLED = {"intent": {"kind": "classify", "data": "rows"}}
 TAGGED = {"tags": {"kind": "multilabel", "data": "rows", "label": "tags"}}
-
-
-class Norm(TrainerCallback):
-    """Reads the gradient's norm before the step."""
-
-    def __init__(self, model):
-        self.model, self.found = model, []
-
-    def on_pre_optimizer_step(self, *args, **kwargs):
-        grads = [p.grad for p in self.model.parameters() if p.grad is not None]
-        self.found.append(math.sqrt(sum(float(g.square().sum()) for g in grads)))
 
 
 class InOrder(loop.HeadsTrainer):
@@ -44,22 +32,10 @@ def norm(recipe, rows, home, batch, accumulate):
     parts = techniques(recipe, steps=100)
     for part in parts:
         part.prepare(model, recipe)
-    found = Norm(model)
+    found = GradientNorm(model)
     trainer = InOrder(
         model=model,
-        args=TrainingArguments(
-            output_dir=str(home),
-            per_device_train_batch_size=batch,
-            gradient_accumulation_steps=accumulate,
-            max_steps=1,
-            max_grad_norm=0,
-            use_cpu=True,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            remove_unused_columns=False,
-            dataloader_pin_memory=False,
-        ),
+        args=one_step(home, batch, accumulate),
         train_dataset=examples(recipe, specs, data, "train"),
         data_collator=Collator(specs, Feed(tokenizer, length)),
         callbacks=[found],
