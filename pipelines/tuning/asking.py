@@ -51,15 +51,26 @@ def carry_out(asked: Asked, settings: Settings | None = None) -> Made:
     if task.name == "generate":
         return generating.run(asked, task, tree, settings)
     _threads(asked.threads)
-    given = from_files(
-        task, ROWS, _files(asked.train), _files(asked.valid), _files(asked.test), settings.home
-    )
-    if asked.out_of_scope is not None:
-        given = without_label(given, ROWS, task.target[0], asked.out_of_scope)
+    given = _given(asked, task, settings)
     recipe = _recipe(asked, task, tree, given)
     _refuse_refit(recipe, asked)
     recipe = choose(recipe, given.data, home=settings.home)
     return run(_wanted(asked, task.name, recipe, given), settings)
+
+
+def asked_recipe(asked: Asked, settings: Settings) -> Recipe:
+    """Return the recipe that `carry_out` takes for a task and its files, before "auto" is settled."""
+    task = _task(asked)
+    return _recipe(asked, task, _tree(asked.recipe), _given(asked, task, settings))
+
+
+def _given(asked: Asked, task: Task, settings: Settings) -> Given:
+    given = from_files(
+        task, ROWS, _files(asked.train), _files(asked.valid), _files(asked.test), settings.home
+    )
+    if asked.out_of_scope is None:
+        return given
+    return without_label(given, ROWS, task.target[0], asked.out_of_scope)
 
 
 def _task(asked: Asked) -> Task:
@@ -122,7 +133,7 @@ def _recipe(asked: Asked, task: Task, tree: dict[str, Any], given: Given) -> Rec
     # A threshold for foreign texts is set on validation rows, which must not be learnt then.
     refit = asked.out_of_scope is None
     own = default_recipe(
-        task, base=DEFAULT_BASE, rows=len(rows.train) + len(rows.valid), seed=asked.seed or 0, refit=refit
+        task, [*rows.train, *rows.valid], base=DEFAULT_BASE, seed=asked.seed or 0, refit=refit
     )
     if asked.recipe is None:
         own["train"]["minutes"] = MINUTES

@@ -1,10 +1,13 @@
 """The recipe that `finetune` takes when the user gives none: by the task and the size of the data."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.tuning.tasks import Task
+from shared.finetuning.label_names import telling
 
 ROWS = "rows"  # the one data source of such a recipe
+FEW = 20  # rows a label, up to which the label's own name teaches something
 
 _TRAIN: dict[str, dict[str, Any]] = {
     "regress": {"epochs": 6, "label_smoothing": 0.0},
@@ -17,16 +20,21 @@ _TRAIN: dict[str, dict[str, Any]] = {
 }
 
 
-def default_recipe(task: Task, *, base: str, rows: int, seed: int, refit: bool) -> dict[str, Any]:
-    """Return a recipe as a tree, for `rows` training rows; `refit` where validation rows may be learnt too.
+def default_recipe(
+    task: Task, data: Sequence[Mapping[str, Any]], *, base: str, seed: int, refit: bool
+) -> dict[str, Any]:
+    """Return a recipe as a tree, for these rows; `refit` where validation rows may be learnt too.
 
     Beside the head of the task a model of single texts gives its vector: explanations, label suggestions
     and the refusal of foreign texts need it, and it costs nothing.
     """
-    kind = task.name
+    kind, rows = task.name, len(data)
     head: dict[str, Any] = {"kind": kind, "data": ROWS}
     if task.target and kind != "span":
         head["label"] = task.target[0]
+    if kind == "classify":
+        labels = {str(row.get(task.target[0])) for row in data}
+        head["names"] = rows <= FEW * len(labels) and telling(sorted(labels))
     heads = {"vector" if kind == "embed" else kind: head}
     if kind in ("classify", "multilabel", "regress", "entity", "tag"):
         heads["vector"] = {"kind": "embed"}

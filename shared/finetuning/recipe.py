@@ -43,7 +43,8 @@ class Head(_Part):
     `sizes` are the shorter vectors that it learns beside the whole one. `labels` fixes the labels and
     their order, else they come from the training rows, sorted. `weight` scales the head's loss.
     `keep` (embed) adds a pull towards the base's own vectors, so that a model tuned for labels goes
-    on to retrieve well. `scale` is the contrastive temperature.
+    on to retrieve well. `scale` is the contrastive temperature. `names` (classify) learns the words of each
+    label's name as one more text of that label, which helps where a label has few.
     """
 
     kind: HeadKind
@@ -57,6 +58,7 @@ class Head(_Part):
     negative: str = "negative"
     scale: float = Field(0.05, gt=0)
     sizes: list[int] = []
+    names: bool = False
 
     @property
     def target(self) -> str:
@@ -89,6 +91,8 @@ class Recipe(_Part):
                 )
             if head.kind in (*BY_TOKEN, "mlm") and self.method.kind == "frozen":
                 raise ValueError(f"heads.{name}: method frozen trains no {head.kind} head; use full")
+            if head.names and head.kind != "classify":
+                raise ValueError(f"heads.{name}: names belongs to classify heads, not to {head.kind}")
         kinds = [head.kind for head in self.heads.values()]
         refuse_pairs(self.method, self.train, kinds)
         if self.train.refit and any(head.kind == "embed" and head.data for head in self.heads.values()):

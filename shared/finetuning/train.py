@@ -26,6 +26,7 @@ from shared.finetuning.examples import Example, examples, head_specs
 from shared.finetuning.feeding import Feed
 from shared.finetuning.hardware import best_precision
 from shared.finetuning.keep import BEST, LAST
+from shared.finetuning.label_names import named_examples
 from shared.finetuning.methods.bodies import length
 from shared.finetuning.methods.build import techniques
 from shared.finetuning.methods.stored import settle
@@ -80,10 +81,11 @@ def finetune(
     base = processes.main_first(lambda: bases.resolve(recipe.base, home=home, fetch=True))
     specs = head_specs(recipe, data)
     train, valid = examples(recipe, specs, data, "train"), examples(recipe, specs, data, "valid")
-    recipe = _resolved(recipe, base, len(train))
-    set_seed(recipe.train.seed)
     if not train:
         raise BadInput("no training row has a text and a target; look at the column names of the recipe")
+    train += named_examples(recipe, specs)
+    recipe = _resolved(recipe, base, len(train))
+    set_seed(recipe.train.seed)
     model, tokenizer, max_tokens = load(base, recipe, specs)
     # A key of its own: checkpoints of other rows or another recipe are never gone on from.
     key = hashlib.sha256((recipe.hash() + data_hash(data)).encode()).hexdigest()[:16]
