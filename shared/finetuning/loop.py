@@ -25,6 +25,7 @@ from shared.finetuning.methods.average import Averaged
 from shared.finetuning.methods.rates import optimiser
 from shared.finetuning.methods.technique import Batch, Pass, Step, Technique, has, watched
 from shared.finetuning.options import Train
+from shared.finetuning.partners import Partnered
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.reporting import STEPS, Bar, StepsLog, trackers
 from shared.finetuning.sampling import LengthGrouped
@@ -42,10 +43,17 @@ class HeadsTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
     """Trainer with rates by head and layer, techniques around its steps, batches of texts of like length, and
     an end with a reason when the loss is no number."""
 
-    def __init__(self, *, options: Train, techniques: Sequence[Technique] = (), **given: Any) -> None:
+    def __init__(
+        self,
+        *,
+        options: Train,
+        techniques: Sequence[Technique] = (),
+        partners: str | None = None,
+        **given: Any,
+    ) -> None:
         self.optimizer: torch.optim.Optimizer | None = None
         self.lr_scheduler: Any = None
-        self._options, self._techniques = options, list(techniques)
+        self._options, self._techniques, self._partners = options, list(techniques), partners
         self._extra = has(self._techniques, "extra_loss")
         super().__init__(**given)
         self.neftune_noise_alpha = options.noise or None
@@ -117,6 +125,9 @@ class HeadsTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler[int]:
         size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         lengths = [len(row.text) + len(row.pair or "") for row in self.train_dataset]
+        if self._partners:
+            labels = [row.targets.get(self._partners) for row in self.train_dataset]
+            return Partnered(labels, lengths, size, self.args.seed)
         return LengthGrouped(lengths, size, self.args.seed)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
@@ -259,9 +270,16 @@ def _trainer(
         data_collator=collator,
         options=options,
         techniques=techniques,
+        partners=_partners(recipe),
     )
     trainer.remove_callback(PrinterCallback)  # it prints on stdout, which belongs to results
     return trainer
+
+
+def _partners(recipe: Recipe) -> str | None:
+    """Return the head whose rows stand beside one of their label."""
+    heads = [name for name, head in recipe.heads.items() if head.kind == "classify"]
+    return heads[0] if recipe.train.contrast and heads else None
 
 
 def checkpoint(work: Path) -> str | None:

@@ -84,7 +84,8 @@ class Train(_Part):
     `rate` is the body's, `head_rate` the heads'. `start` "frozen" begins with heads fitted on the
     frozen base, so that training starts from the plain method's answer. `accumulate` micro-batches
     of `batch` rows make a step (times the processes under torchrun). `contrast` adds a supervised
-    contrastive loss to classify heads, with this weight. `warmup` is the share of steps with a rising rate.
+    contrastive loss to classify heads, with this weight, and lets rows stand beside one of their label.
+    `warmup` is the share of steps with a rising rate.
     `schedule` "plateau" halves the rate after an epoch without a better validation score and has no
     warm-up. `clip` is the largest gradient norm, 0 for any. Training stops after `patience` epochs
     without a better validation score, and the best is kept, be it the start.
@@ -117,6 +118,7 @@ class Train(_Part):
     patience: int | None = Field(3, ge=1)
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     contrast: float = Field(0.0, ge=0)
+    blend: float = Field(1.0, gt=0, le=1)
     warmup: float = Field(0.1, ge=0, lt=1)
     optimiser: Literal["adamw", "adafactor"] = "adamw"
     schedule: Literal["linear", "cosine", "plateau", "constant"] = "linear"
@@ -169,6 +171,10 @@ def refuse_pairs(method: Method, train: Train, heads: Collection[str]) -> None:
         raise ValueError("train.mixup mixes the labels of classify heads, and there is none; drop it")
     if train.rdrop and not {"classify", "multilabel"} & set(heads):
         raise ValueError("train.rdrop compares classify and multilabel heads, and there is none; drop it")
+    if train.blend < 1 and (method.kind != "full" or train.start != "frozen" or train.fsdp):
+        raise ValueError(
+            'train.blend mixes tuned and start weights: use method full, start "frozen" and no fsdp'
+        )
     if train.refit and (train.schedule == "plateau" or train.fsdp):
         raise ValueError("train.refit has no validation rows: use another schedule than plateau, and no fsdp")
     if train.fsdp and (method.kind != "full" or train.average):

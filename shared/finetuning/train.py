@@ -1,7 +1,9 @@
 """Fine-tune a recipe into a model folder, or export a base as it is."""
 
+import copy
 import hashlib
 import json
+import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -133,10 +135,15 @@ def refitted(
 ) -> Recipe:
     """Return the recipe of a second run on all rows: as many passes as were best in the first.
 
-    Where the start was best, heads that a frozen base can fit are fitted on it again.
+    The last counts as best unless an earlier one is better by more than a standard error of so few rows: the
+    rate is made to end there. Where the start was best, heads that a frozen base can fit are fitted again.
     """
     points = curves["epochs"]
     best = max(points, key=lambda point: (point["score"], -point["loss"])) if points else {"step": 0}
+    if points:
+        score = min(max(best["score"], 0.0), 1.0)
+        error = math.sqrt(score * (1 - score) / max(1, len(valid)))
+        best = points[-1] if points[-1]["score"] >= best["score"] - error else best
     rows = len(train) + len(valid)
     fitted = all(head.kind in (*probe.FITTED, "embed") for head in recipe.heads.values())
     if best["step"] == 0 and fitted:
@@ -251,6 +258,7 @@ def tune(
         train = _started(model, feed, recipe, train, parts)
         if recipe.method.kind == "frozen":
             return {"losses": [], "epochs": []}
+        start = copy.deepcopy(model.state_dict()) if recipe.train.blend < 1 else {}
         losses, epochs = loop.fit(
             model,
             recipe,
@@ -262,10 +270,19 @@ def tune(
             tracking=tracking,
             progress=progress,
         )
+        _blend(model, start, recipe.train.blend)
     finally:
         for part in parts:
             part.finish(model)
     return {"losses": losses, "epochs": epochs}
+
+
+def _blend(model: HeadedModel, start: Mapping[str, torch.Tensor], share: float) -> None:
+    """Set the model's weights to `share` of themselves and the rest of `start`, where that has any."""
+    with torch.no_grad():
+        for name, own in model.state_dict().items():
+            if name in start and own.is_floating_point():
+                own.lerp_(start[name].to(own.device), 1 - share)
 
 
 def _started(

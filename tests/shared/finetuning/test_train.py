@@ -7,16 +7,17 @@ import time
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from sklearn.linear_model import LogisticRegression
 
 from shared.errors import BadInput
 from shared.finetuning.bases import resolve
-from shared.finetuning.examples import examples, head_specs
+from shared.finetuning.examples import Example, examples, head_specs
 from shared.finetuning.feeding import Feed
 from shared.finetuning.loop import Diverged
 from shared.finetuning.probe import encode
 from shared.finetuning.rows import Rows
-from shared.finetuning.train import export_frozen, finetune, load, tune
+from shared.finetuning.train import export_frozen, finetune, load, refitted, tune
 from shared.models.text_model import TextModel
 from shared.testing.tiny_models import tiny_rows
 
@@ -142,6 +143,46 @@ def test_a_killed_run_goes_on_and_ends_like_one_that_was_not(recipe, tmp_path):
     one, two = TextModel.load(tmp_path / "killed"), TextModel.load(tmp_path / "whole")
     texts = [row["text"] for row in rows]
     assert one.embed(texts) == pytest.approx(two.embed(texts), abs=1e-3)
+
+
+def test_a_blend_lies_between_the_start_and_the_tuned_weights(recipe, rows, tiny, tmp_path):
+    def head(name, **changes):
+        asked = recipe(**changes)
+        finetune(asked, {"rows": Rows(rows.train, [])}, tmp_path / name, home=tmp_path, progress=False)
+        weights = load_file(tmp_path / name / "heads.safetensors")
+        body = load_file(tmp_path / name / "model.safetensors")
+        return np.concatenate([part[k].ravel() for part in (weights, body) for k in sorted(part)])
+
+    tuned, blended = head("tuned"), head("blended", train={"blend": 0.7})
+    start = head("start", train={"blend": 1e-6})
+    assert np.abs(tuned - start).max() > 1e-3
+    assert blended == pytest.approx(0.7 * tuned + 0.3 * start, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("scores", "steps"),
+    [
+        ([0.5, 0.7, 0.8], 25),  # the last is best: two passes of 10 steps, over a quarter more rows
+        ([0.5, 0.81, 0.8], 25),  # within a standard error of 40 rows
+        ([0.5, 0.95, 0.6], 12),  # worse than chance explains
+    ],
+)
+def test_a_refit_takes_the_last_pass_unless_an_earlier_was_clearly_better(recipe, scores, steps):
+    points = [
+        {"step": 10 * epoch, "epoch": epoch, "score": score, "loss": 1.0}
+        for epoch, score in enumerate(scores)
+    ]
+    train, valid = [Example("a", {})] * 160, [Example("b", {})] * 40
+    again = refitted(recipe(train={"refit": True}), {"epochs": points}, train, valid)
+    assert (again.method.kind, again.train.steps) == ("full", steps)
+
+
+def test_a_refit_fits_the_heads_alone_where_the_start_was_clearly_best(recipe):
+    points = [
+        {"step": 10 * epoch, "epoch": epoch, "score": 0.9 - 0.3 * epoch, "loss": 1.0} for epoch in (0, 1)
+    ]
+    rows = [Example("a", {})] * 40
+    assert refitted(recipe(), {"epochs": points}, rows, rows).method.kind == "frozen"
 
 
 def test_a_refit_learns_the_validation_rows_and_keeps_the_first_figures(recipe, rows, tmp_path):
