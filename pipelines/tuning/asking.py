@@ -39,23 +39,54 @@ class Asked:
     out: Path | None = None
 
 
+@dataclass(frozen=True)
+class Ready:
+    """What was asked, read: the task's name ("several" for more than one head), recipe and rows."""
+
+    task: str
+    recipe: Recipe
+    given: Given
+
+
 def carry_out(asked: Asked, settings: Settings | None = None) -> Made:
     """Do what was asked; raises UsageError for options that don't go together."""
     settings = settings or load_settings()
     if asked.out is not None:
         refuse_used(asked.out)
     tree = _tree(asked.recipe)
-    if any(isinstance(part, Mapping) and part.get("files") for part in _tables(tree, "data").values()):
-        return _from_recipe(asked, tree, settings)
+    if not _has_files(tree):
+        task = _task(asked)
+        if task.name == "generate":
+            return generating.run(asked, task, tree, settings)
+    return run(_wanted(asked, read(asked, settings)), settings)
+
+
+def read(asked: Asked, settings: Settings, *, test: bool = True) -> Ready:
+    """Read the recipe and its rows, base "auto" chosen; without `test` the test files stay unread.
+
+    Raises UsageError for options that don't go together.
+    """
+    tree = _tree(asked.recipe)
+    if _has_files(tree):
+        return _from_recipe(asked, tree, settings, test)
     task = _task(asked)
     if task.name == "generate":
-        return generating.run(asked, task, tree, settings)
+        raise UsageError("--task generate has a recipe of its own; search-recipe is for the other tasks")
     _threads(asked.threads)
-    given = _given(asked, task, settings)
+    given = _given(asked, task, settings, test)
     recipe = _recipe(asked, task, tree, given)
     _refuse_refit(recipe, asked)
-    recipe = choose(recipe, given.data, home=settings.home)
-    return run(_wanted(asked, task.name, recipe, given), settings)
+    return Ready(task.name, choose(recipe, given.data, home=settings.home), given)
+
+
+def search_table(path: Path | None) -> dict[str, Any] | None:
+    """Return the `[search]` of a recipe file, None where it has none; raises NotFound or BadInput."""
+    tree = _tree(path)
+    return _tables(tree, "search") if "search" in tree else None
+
+
+def _has_files(tree: Mapping[str, Any]) -> bool:
+    return any(isinstance(part, Mapping) and part.get("files") for part in _tables(tree, "data").values())
 
 
 def asked_recipe(asked: Asked, settings: Settings) -> Recipe:
@@ -64,10 +95,9 @@ def asked_recipe(asked: Asked, settings: Settings) -> Recipe:
     return _recipe(asked, task, _tree(asked.recipe), _given(asked, task, settings))
 
 
-def _given(asked: Asked, task: Task, settings: Settings) -> Given:
-    given = from_files(
-        task, ROWS, _files(asked.train), _files(asked.valid), _files(asked.test), settings.home
-    )
+def _given(asked: Asked, task: Task, settings: Settings, test: bool = True) -> Given:
+    unseen = _files(asked.test) if test else []
+    given = from_files(task, ROWS, _files(asked.train), _files(asked.valid), unseen, settings.home)
     if asked.out_of_scope is None:
         return given
     return without_label(given, ROWS, task.target[0], asked.out_of_scope)
@@ -83,7 +113,7 @@ def _task(asked: Asked) -> Task:
     return named(TASKS[asked.task], asked.text_column, asked.label_column)
 
 
-def _from_recipe(asked: Asked, tree: dict[str, Any], settings: Settings) -> Made:
+def _from_recipe(asked: Asked, tree: dict[str, Any], settings: Settings, test: bool) -> Ready:
     given = {"--task": asked.task, "--train": asked.train, "--valid": asked.valid, "--test": asked.test}
     doubled = [name for name, value in given.items() if value is not None]
     columns = {"--text-column": asked.text_column, "--label-column": asked.label_column}
@@ -96,7 +126,7 @@ def _from_recipe(asked: Asked, tree: dict[str, Any], settings: Settings) -> Made
     recipe = _overridden(Recipe.parse(tree, where=str(path)), asked)
     _refuse_refit(recipe, asked)
     _threads(asked.threads)
-    rows = from_recipe(recipe, settings.home, path.absolute().parent)
+    rows = from_recipe(recipe if test else _untested(recipe), settings.home, path.absolute().parent)
     if asked.out_of_scope is not None:
         heads = [head for head in recipe.heads.values() if head.kind == "classify"]
         if len(heads) != 1 or len(recipe.data) != 1:
@@ -105,7 +135,12 @@ def _from_recipe(asked: Asked, tree: dict[str, Any], settings: Settings) -> Made
     recipe = choose(_absolute(recipe, path.absolute().parent), rows.data, home=settings.home)
     kinds = [head.kind for head in recipe.heads.values() if head.data]
     task = kinds[0] if len(kinds) == 1 else "several"
-    return run(_wanted(asked, task, recipe, rows, path), settings)
+    return Ready(task, recipe, rows)
+
+
+def _untested(recipe: Recipe) -> Recipe:
+    sources = {name: source.model_copy(update={"test": []}) for name, source in recipe.data.items()}
+    return recipe.model_copy(update={"data": sources})
 
 
 def _refuse_refit(recipe: Recipe, asked: Asked) -> None:
@@ -167,9 +202,9 @@ def _overridden(recipe: Recipe, asked: Asked) -> Recipe:
     return Recipe.parse(tree)
 
 
-def _wanted(asked: Asked, task: str, recipe: Recipe, given: Given, path: Path | None = None) -> Wanted:
-    name = artifact_name(task, asked.train or path)
-    return Wanted(task, recipe, given, name, asked.out, asked.out_of_scope, asked.keep)
+def _wanted(asked: Asked, ready: Ready) -> Wanted:
+    name = artifact_name(ready.task, asked.train or asked.recipe)
+    return Wanted(ready.task, ready.recipe, ready.given, name, asked.out, asked.out_of_scope, asked.keep)
 
 
 def _absolutes(path: Path | None) -> list[str]:

@@ -110,7 +110,11 @@ class Recipe(_Part):
 
     @classmethod
     def parse(cls, tree: dict[str, Any], *, where: str = "recipe") -> "Recipe":
-        """Build from a parsed TOML or JSON tree; raises BadInput naming field, value and what is allowed."""
+        """Build from a parsed TOML or JSON tree; raises BadInput naming field, value and what is allowed.
+
+        A table `search` is left out: it says what to try and not what a run depends on.
+        """
+        tree = {name: part for name, part in tree.items() if name != "search"}
         kind = (
             tree.get("method", {}).get("kind", "full") if isinstance(tree.get("method", {}), dict) else None
         )

@@ -250,10 +250,13 @@ def tune(
     *,
     tracking: Path | None = None,
     progress: bool,
+    watchers: Sequence[Technique] = (),
 ) -> dict[str, Any]:
-    """Fit the heads, then tune as the (resolved) recipe says; returns the curves."""
+    """Fit the heads, then tune as the (resolved) recipe says; returns the curves.
+
+    `watchers` come behind the recipe's own techniques."""
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    parts = techniques(recipe, steps=loop.total_steps(len(train), recipe.train))
+    parts = [*techniques(recipe, steps=loop.total_steps(len(train), recipe.train)), *watchers]
     try:
         train = _started(model, feed, recipe, train, parts)
         if recipe.method.kind == "frozen":
