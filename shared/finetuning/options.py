@@ -90,6 +90,9 @@ class Train(_Part):
     warm-up. `clip` is the largest gradient norm, 0 for any. Training stops after `patience` epochs
     without a better validation score, and the best is kept, be it the start.
 
+    Rate "auto" becomes the number that a rehearsal with a rising rate finds (see `rate_test`), and the
+    resolved recipe keeps it.
+
     `steps` ends the training before its epochs do; `minutes` becomes such a number after a rehearsal of 20
     steps, and the resolved recipe keeps that number in its place.
 
@@ -108,7 +111,7 @@ class Train(_Part):
     epochs: int | Literal["auto"] = Field("auto")
     steps: int | None = Field(None, ge=1)
     minutes: float | None = Field(None, gt=0)
-    rate: float = Field(5e-5, gt=0)
+    rate: float | Literal["auto"] = 5e-5
     head_rate: float = Field(1e-3, gt=0)
     batch: int = Field(32, ge=1)
     accumulate: int = Field(1, ge=1)
@@ -142,6 +145,8 @@ class Train(_Part):
     def _positive(self) -> "Train":
         if self.epochs != "auto" and self.epochs < 1:
             raise ValueError('epochs must be 1 or more, or "auto"')
+        if self.rate != "auto" and not self.rate > 0:
+            raise ValueError('rate must be above 0, or "auto"')
         if self.rdrop and self.dropout == 0:
             raise ValueError("rdrop compares two passes that differ by their dropout; leave dropout above 0")
         return self
@@ -154,6 +159,8 @@ def refuse_pairs(method: Method, train: Train, heads: Collection[str]) -> None:
         raise ValueError(
             f"method frozen trains no weight of the body: drop train.{used[0]}, or use full or lora"
         )
+    if method.kind == "frozen" and train.rate == "auto":
+        raise ValueError('method frozen has no rate to find: drop train.rate "auto", or use full or lora')
     for name in ("layer_decay", "unfreeze"):
         if name in used and method.kind != "full":
             raise ValueError(f"train.{name} needs method full; {method.kind} leaves the layers as they are")

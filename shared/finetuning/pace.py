@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from shared.artifacts.files import write_json
+from shared.finetuning import processes
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.collate import Collator
 from shared.finetuning.examples import Example
@@ -19,6 +20,28 @@ from shared.finetuning.recipe import Recipe
 REHEARSAL = 20  # steps
 FILE = "pace.json"
 _FORWARD = 1 / 3  # of a step: what a validation row costs beside a training row
+
+
+def paced(
+    recipe: Recipe,
+    model: HeadedModel,
+    collator: Collator,
+    train: Sequence[Example],
+    valid: int,
+    whole: int,
+    work: Path,
+) -> Recipe:
+    """Return the recipe with steps in place of minutes; as it is where it has none or trains no body."""
+    if recipe.train.minutes is None or recipe.method.kind == "frozen" or recipe.train.steps:
+        return recipe
+    if recipe.train.refit:  # two runs share the time
+        recipe = _with(recipe, minutes=recipe.train.minutes / 2.2)
+    steps = processes.share(lambda: fitting_steps(recipe, model, collator, train, valid, whole, work))
+    return _with(recipe, steps=steps, minutes=None)
+
+
+def _with(recipe: Recipe, **changes: object) -> Recipe:
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=changes)})
 
 
 def fitting_steps(

@@ -35,7 +35,8 @@ from shared.finetuning.methods.stored import settle
 from shared.finetuning.methods.technique import Technique
 from shared.finetuning.options import PROMPTED, Method, Train
 from shared.finetuning.outputs import said_in_training
-from shared.finetuning.pace import fitting_steps
+from shared.finetuning.pace import paced
+from shared.finetuning.rate_test import with_rate
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.reporting import STEPS, check_trackers
 from shared.finetuning.rows import Rows, data_hash
@@ -93,7 +94,7 @@ def finetune(
     key = hashlib.sha256((recipe.hash() + data_hash(data)).encode()).hexdigest()[:16]
     place = (work or home / "work") / key
     feed = Feed(tokenizer, max_tokens, types=model.typed and train[0].pair is not None)
-    recipe = _paced(recipe, model, feed, train, len(valid), place)
+    recipe = rehearsed(recipe, model, feed, train, len(valid), place)
     curves = tune(
         model, feed, recipe, train, valid, place, tracking=home / "tracking" / key, progress=progress
     )
@@ -220,19 +221,18 @@ def _resolved(recipe: Recipe, base: Base, rows: int) -> Recipe:
     )
 
 
-def _paced(
+def rehearsed(
     recipe: Recipe, model: HeadedModel, feed: Feed, train: list[Example], valid: int, work: Path
 ) -> Recipe:
-    whole = loop.total_steps(len(train), recipe.train)
-    if recipe.train.minutes is None or recipe.method.kind == "frozen" or recipe.train.steps:
-        return recipe
-    if recipe.train.refit:  # two runs share the time
-        halved = recipe.train.model_copy(update={"minutes": recipe.train.minutes / 2.2})
-        recipe = recipe.model_copy(update={"train": halved})
+    """Return the (resolved) recipe with what a rehearsal alone can tell: the number of rate "auto", and how
+    many steps fit into `minutes` beside `valid` validation rows. `work` keeps both; the model stays."""
     collate = _collator(model, feed)
-    steps = processes.share(lambda: fitting_steps(recipe, model, collate, train, valid, whole, work))
-    settled = recipe.train.model_copy(update={"steps": steps, "minutes": None})
-    return recipe.model_copy(update={"train": settled})
+    if recipe.train.rate == "auto":
+        recipe = with_rate(
+            recipe, model, collate, train, work, lambda *own: _started(own[0], feed, own[1], train, own[2])
+        )
+    whole = loop.total_steps(len(train), recipe.train)
+    return paced(recipe, model, collate, train, valid, whole, work)
 
 
 def _collator(model: HeadedModel, feed: Feed) -> Collator:

@@ -17,7 +17,7 @@ from shared.finetuning.hardware import best_precision
 from shared.finetuning.methods.technique import Technique
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.rows import Rows, data_hash
-from shared.finetuning.train import load, tune
+from shared.finetuning.train import load, rehearsed, tune
 from shared.finetuning.validate import validate
 
 Watch = Callable[[int, float], None]
@@ -67,6 +67,7 @@ def scored(
     place = work / hashlib.sha256((recipe.hash() + data_hash(data)).encode()).hexdigest()[:16]
     feed = Feed(tokenizer, max_tokens, types=model.typed and train[0].pair is not None)
     try:
+        recipe = rehearsed(recipe, model, feed, train, len(valid), place)
         curves = tune(model, feed, recipe, train, valid, place, progress=progress, watchers=[Scores(watch)])
     except Exception:
         shutil.rmtree(place, ignore_errors=True)

@@ -71,6 +71,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "swa": {"train": {"average": {"kind": "swa", "start": 0.5}}},
     "noise": {"train": {"noise": 5.0}},
     "checkpointing": {"train": {"checkpointing": True}},
+    "rate auto": {"train": {"rate": "auto"}},
 }
 
 
@@ -113,7 +114,7 @@ def measured(name: str, seed: int, base: str, home: Path) -> dict[str, Any]:
     from shared.finetuning.examples import examples, head_specs
     from shared.finetuning.feeding import Feed
     from shared.finetuning.hardware import best_precision
-    from shared.finetuning.train import load, tune
+    from shared.finetuning.train import load, rehearsed, tune
 
     data, test = rows(bool(METHODS[name].get("held")))
     asked = recipe_for(name, seed, base)
@@ -131,6 +132,7 @@ def measured(name: str, seed: int, base: str, home: Path) -> dict[str, Any]:
     feed = Feed(tokenizer, length)
     with tempfile.TemporaryDirectory() as work:
         started = time.monotonic()
+        recipe = rehearsed(recipe, model, feed, train, len(valid), Path(work))
         tune(model, feed, recipe, train, valid, Path(work), progress=True)
         seconds = time.monotonic() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

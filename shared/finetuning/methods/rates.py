@@ -56,9 +56,9 @@ def _grouped(model: nn.Module, options: Train) -> dict[tuple[float, bool], list[
 
 
 def _rated(model: nn.Module, options: Train) -> Iterator[tuple[float, nn.Parameter]]:
-    depth, top = depths(model), layers(model)
+    depth, top, rate = depths(model), layers(model), float(options.rate)
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         below = max(0, top - depth[name]) if name in depth else 0
-        yield (options.rate * options.layer_decay**below if name in depth else options.head_rate), parameter
+        yield (rate * options.layer_decay**below if name in depth else options.head_rate), parameter
