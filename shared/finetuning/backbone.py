@@ -46,6 +46,7 @@ class HeadedModel(nn.Module):
         self.label_smoothing = label_smoothing
         self.contrast = contrast
         self.width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        self.balance: nn.Module | None = None  # weighs the heads' losses against each other while training
         self.heads = nn.ModuleDict({s.name: self._head(s) for s in specs if s.kind != "embed"})
 
     def _head(self, spec: HeadSpec) -> nn.Module:
@@ -124,6 +125,8 @@ class HeadedModel(nn.Module):
         loss = vectors.sum() * 0.0
         for name, target in targets.items():
             found = self._kept(vectors, target) if name == KEPT else self._loss(name, tokens, vectors, target)
+            if self.balance is not None and name != KEPT:
+                found = self.balance(name, found, rows_of(target))
             loss = loss + found
         return {"loss": loss / (len(labels) if num_items_in_batch is None else num_items_in_batch)}
 
@@ -201,6 +204,13 @@ def head_loss(kind: str, logits: Tensor, target: Mapping[str, Tensor], smoothing
     if kind == "regress":
         return (logits[:, 0] - labels).square().sum()
     return functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum")
+
+
+def rows_of(target: Mapping[str, Tensor]) -> Tensor | int:
+    """Return how many rows a head's loss is the sum over; one of several spans or windows counts once."""
+    if "shares" in target:
+        return target["shares"].sum()
+    return len(target["anchors"] if "anchors" in target else target["rows"])
 
 
 def mean_by_row(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:

@@ -18,7 +18,7 @@ Side = Literal["train", "valid"]
 @dataclass(frozen=True)
 class Example:
     """One row: its text, with `pair` where heads read two, what each head that has a target here needs,
-    and, where the embed head keeps near the base, the base's vector (dim,) of the text.
+    where the embed head keeps near the base the base's vector (dim,) of the text, and its data source.
 
     Targets: classify the position of the label; multilabel a 0 or 1 per label; regress the standardised
     number; score 0 to 1; tag and entity a list of (start, end, label position) in characters of the text;
@@ -29,6 +29,7 @@ class Example:
     targets: dict[str, Any]
     kept: FloatArray | None = None
     pair: str | None = None
+    source: str = ""
 
 
 def labels_of(value: Any) -> list[str]:
@@ -123,7 +124,9 @@ def examples(
                 target = _target(spec, recipe, row, side)
                 if target is not None:
                     by_text.setdefault((text, pair), {})[spec.name] = target
-            found += [Example(text, targets, pair=pair) for (text, pair), targets in by_text.items()]
+            found += [
+                Example(text, targets, pair=pair, source=name) for (text, pair), targets in by_text.items()
+            ]
     return found
 
 

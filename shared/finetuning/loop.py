@@ -28,7 +28,7 @@ from shared.finetuning.options import Train
 from shared.finetuning.partners import Partnered
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.reporting import STEPS, Bar, StepsLog, trackers
-from shared.finetuning.sampling import LengthGrouped
+from shared.finetuning.sampling import LengthGrouped, Mixed
 
 DONE = "done.json"
 
@@ -128,7 +128,11 @@ class HeadsTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
         if self._partners:
             labels = [row.targets.get(self._partners) for row in self.train_dataset]
             return Partnered(labels, lengths, size, self.args.seed)
-        return LengthGrouped(lengths, size, self.args.seed)
+        mixed = None
+        if self._options.mix == "temperature":
+            sources = [row.source for row in self.train_dataset]
+            mixed = Mixed(sources, self._options.mix_temperature, self.args.seed)
+        return LengthGrouped(lengths, size, self.args.seed, mixed)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         # With the weights, so that a checkpoint's last file, by which a whole one is known, comes after.

@@ -101,6 +101,9 @@ class Train(_Part):
     with their own dropout together, with this weight (Liang et al. 2021). `mixup` mixes the vectors and
     labels of classify heads, drawing shares from Beta(mixup, mixup) (Zhang et al. 2018; on sentence vectors
     Guo et al. 2019). `noise` is added to word vectors (NEFTune's alpha, Jain et al. 2023).
+    `mix` "temperature" shows rows of small data sources more often: a source of n rows makes up a share of an
+    epoch that grows with n^(1 / `mix_temperature`), "proportional" is a temperature of 1. `weighting`
+    "uncertainty" learns beside the heads how much each head's loss counts (Kendall et al. 2018).
     `checkpointing` computes activations twice instead of keeping them. `refit` trains once more on all rows,
     those of validation too, for as many passes as were best; calibration and figures stay those of the first
     run, which had not seen them. `precision` "fp16" needs a GPU.
@@ -136,6 +139,9 @@ class Train(_Part):
     mixup: float = Field(0.0, ge=0)
     average: Average | None = None
     noise: float = Field(0.0, ge=0)
+    mix: Literal["proportional", "temperature"] = "proportional"
+    mix_temperature: float = Field(2.0, ge=1)
+    weighting: Literal["fixed", "uncertainty"] = "fixed"
     checkpointing: bool = False
     refit: bool = False
     fsdp: bool = False
@@ -147,6 +153,15 @@ class Train(_Part):
             raise ValueError('epochs must be 1 or more, or "auto"')
         if self.rate != "auto" and not self.rate > 0:
             raise ValueError('rate must be above 0, or "auto"')
+        if (
+            self.mix == "proportional"
+            and self.mix_temperature != type(self).model_fields["mix_temperature"].default
+        ):
+            raise ValueError('mix_temperature belongs to mix "temperature", not to "proportional"')
+        if self.weighting == "uncertainty" and (self.mixup or self.fsdp):
+            raise ValueError(
+                'weighting "uncertainty" goes without mixup, which takes the heads\' plain losses, and fsdp'
+            )
         if self.rdrop and self.dropout == 0:
             raise ValueError("rdrop compares two passes that differ by their dropout; leave dropout above 0")
         return self
@@ -197,6 +212,8 @@ def _used(train: Train) -> list[str]:
         "rdrop",
         "mixup",
         "noise",
+        "mix",
+        "weighting",
         "checkpointing",
         "fsdp",
     )

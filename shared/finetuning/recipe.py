@@ -95,6 +95,13 @@ class Recipe(_Part):
                 raise ValueError(f"heads.{name}: names belongs to classify heads, not to {head.kind}")
         kinds = [head.kind for head in self.heads.values()]
         refuse_pairs(self.method, self.train, kinds)
+        learning = [head.data for head in self.heads.values() if head.data]
+        if self.train.mix != "proportional" and len(set(learning)) < 2:
+            raise ValueError(f'train.mix "{self.train.mix}" mixes data sources, and there is one; drop it')
+        if self.train.weighting != "fixed" and len(learning) < 2:
+            raise ValueError(
+                f'train.weighting "{self.train.weighting}" weighs heads, and one learns; drop it'
+            )
         if self.train.refit and any(head.kind == "embed" and head.data for head in self.heads.values()):
             raise ValueError(
                 "train.refit: vectors are measured on the served model, which has seen all rows then"

@@ -8,6 +8,7 @@ from shared.finetuning.methods.average import Averaged
 from shared.finetuning.methods.lean import AdaLora, Lean
 from shared.finetuning.methods.regular import Mixup, RDrop
 from shared.finetuning.methods.technique import Technique
+from shared.finetuning.methods.uncertainty import Uncertainty
 from shared.finetuning.methods.unfreeze import Unfreeze
 from shared.finetuning.recipe import Recipe
 
@@ -31,6 +32,8 @@ def techniques(recipe: Recipe, *, steps: int) -> list[Technique]:
         found.append(RDrop(options.rdrop))
     if options.mixup:
         found.append(Mixup(options.mixup))
+    if options.weighting == "uncertainty":
+        found.append(Uncertainty())
     if options.unfreeze:
         found.append(Unfreeze(options.unfreeze))
     if options.average:

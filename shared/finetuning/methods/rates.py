@@ -9,13 +9,14 @@ from transformers.optimization import Adafactor
 
 from shared.finetuning.options import Train
 
+_BESIDE = ("heads.", "balance.")  # what stands on the body and learns at the heads' rate
 _LAYER = re.compile(r"\.(?:layers?|h|blocks?)\.(\d+)\.")
 
 
 def depths(model: nn.Module) -> dict[str, int]:
     """Return the depth of each parameter of the body by name: 0 for embeddings, then the layers from 1; what
     stands behind the last layer counts as one more. Parameters of heads have none."""
-    body = [name for name, _ in model.named_parameters() if not name.startswith("heads.")]
+    body = [name for name, _ in model.named_parameters() if not name.startswith(_BESIDE)]
     behind = layers(model) + 1
     return {name: _numbered(name) or (0 if "embed" in name else behind) for name in body}
 
@@ -26,7 +27,7 @@ def layers(model: nn.Module) -> int:
 
 
 def _numbered(name: str) -> int:
-    found = None if name.startswith("heads.") else _LAYER.search(name)
+    found = None if name.startswith(_BESIDE) else _LAYER.search(name)
     return int(found[1]) + 1 if found else 0
 
 

@@ -93,6 +93,7 @@ def test_contrastive_pairs_scale_with_their_micro_batches(recipe, tmp_path):
         # Rows are moved one by one, so batches don't matter; under LoRA the embeddings are at rest.
         {"method": {"kind": "lora"}, "train": {"adversarial": {"kind": "fgm"}}},
         {"train": {"rdrop": 1.0, "adversarial": {"kind": "pgd", "steps": 3}}},
+        {"train": {"weighting": "uncertainty"}},  # its penalty counts once a row
     ],
     ids=str,
 )

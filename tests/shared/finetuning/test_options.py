@@ -214,6 +214,14 @@ def test_the_order_follows_from_seed_and_epoch():
         ({"heads": EMBED, "train": {"mixup": 0.2}}, "train.mixup mixes the labels of classify heads"),
         ({"heads": EMBED, "train": {"rdrop": 0.2}}, "train.rdrop compares classify and multilabel heads"),
         ({"train": {"fsdp": True, "average": {}}}, "train.fsdp spreads whole models"),
+        ({"train": {"mix": "temperature"}}, 'train.mix "temperature" mixes data sources, and there is one'),
+        ({"train": {"mix_temperature": 5}}, 'belongs to mix "temperature"'),
+        ({"heads": INTENT, "train": {"weighting": "uncertainty"}}, "weighs heads, and one learns"),
+        ({"train": {"weighting": "uncertainty", "mixup": 0.4}}, "goes without mixup"),
+        (
+            {"method": {"kind": "frozen"}, "train": {"weighting": "uncertainty"}},
+            "frozen trains no weight of the body: drop train.weighting",
+        ),
         (
             {"heads": {"s": {"kind": "score", "data": "rows"}}, "method": {"kind": "prompt"}},
             "prompt can't tell two texts apart, which score needs",

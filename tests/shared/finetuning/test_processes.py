@@ -47,6 +47,7 @@ TRAINS = {
     "plain": {},
     "accumulated": {"batch": batch // 2, "accumulate": 2},
     "rdrop, fgm, ema": {"rdrop": 1.0, "adversarial": {"kind": "fgm"}, "average": {"kind": "ema"}},
+    "uncertainty": {"weighting": "uncertainty"},
 }
 for name, train in TRAINS.items():
     options = {**recipe["train"], "batch": batch, "epochs": 1, "clip": 0, **train}
@@ -101,7 +102,7 @@ def told(recipe, tmp_path, monkeypatch):
 def test_two_processes_are_one(told, tmp_path):
     alone, first, second = told["alone"], told["rank0"], told["rank1"]
     assert (alone["processes"], first["processes"]) == (1, 2)
-    for name in ("plain", "accumulated", "rdrop, fgm, ema"):
+    for name in ("plain", "accumulated", "rdrop, fgm, ema", "uncertainty"):
         assert len(alone[name]["norms"]) == 4
         assert first[name]["norms"] == pytest.approx(alone[name]["norms"], rel=1e-3)
         assert second[name]["norms"] == pytest.approx(first[name]["norms"], rel=1e-6)

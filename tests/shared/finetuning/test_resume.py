@@ -54,9 +54,12 @@ def has_checkpoint(work):
     "changes",
     [
         {"train": {"average": {"kind": "ema"}, "dropout": 0.1, "rdrop": 0.5, "schedule": "plateau"}},
-        {"method": {"kind": "adalora"}, "train": {"average": {"kind": "swa", "start": 0.1}}},
+        {
+            "method": {"kind": "adalora"},
+            "train": {"average": {"kind": "swa", "start": 0.1}, "weighting": "uncertainty"},
+        },
     ],
-    ids=["ema, r-drop, plateau", "adalora, swa"],
+    ids=["ema, r-drop, plateau", "adalora, swa, uncertainty"],
 )
 def test_a_killed_training_ends_like_one_that_was_not(recipe, tmp_path, changes):
     train = {"epochs": 16, "rate": 2e-3, "patience": None, "start": "random", **changes.pop("train")}
