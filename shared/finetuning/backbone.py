@@ -51,7 +51,8 @@ class HeadedModel(nn.Module):
 
     def _head(self, spec: HeadSpec) -> nn.Module:
         if spec.kind == "mlm":
-            return MaskedWords(self.encoder, self.width)
+            head = self.recipes.get(spec.name)
+            return MaskedWords(self.encoder, self.width, following=head is not None and head.next_sentence)
         return nn.Linear(self.width * (2 if spec.kind == "entity" else 1), spec.width(self.width))
 
     @property
@@ -142,7 +143,10 @@ class HeadedModel(nn.Module):
         rows = target["rows"]
         if spec.kind == "mlm":
             words = self.heads[name](tokens[rows], target["labels"])
-            return recipe.weight * mean_by_row(words, target["labels"], 0.0)
+            hidden = mean_by_row(words, target["labels"], 0.0)
+            if "follows" in target:
+                hidden = hidden + self.heads[name].followed(tokens[rows], target["follows"])  # type: ignore[operator]
+            return recipe.weight * hidden
         logits = self._output(name, tokens[rows], vectors[rows]).float()
         loss = head_loss(spec.kind, logits, target, self.label_smoothing)
         if self.contrast and spec.kind == "classify":
@@ -151,10 +155,14 @@ class HeadedModel(nn.Module):
 
 
 class MaskedWords(nn.Module):
-    """The hidden words of a masked language model; its last layer is the encoder's own table of words."""
+    """The hidden words of a masked language model; its last layer is the encoder's own table of words.
 
-    def __init__(self, encoder: nn.Module, width: int) -> None:
+    With `following` it also says whether the second of two texts goes on where the first ends.
+    """
+
+    def __init__(self, encoder: nn.Module, width: int, *, following: bool = False) -> None:
         super().__init__()
+        self.following = nn.Linear(width, 2) if following else None
         table = encoder.get_input_embeddings().weight  # type: ignore[operator]
         self.dense = nn.Linear(width, table.shape[1])
         self.norm = nn.LayerNorm(table.shape[1])
@@ -165,6 +173,14 @@ class MaskedWords(nn.Module):
         """Return logits (hidden words, vocabulary) of the places whose label is not -100, row by row."""
         chosen = self.norm(functional.gelu(self.dense(tokens[labels != IGNORED])))
         return functional.linear(chosen, self._table[0], self.bias).float()
+
+    def followed(self, tokens: Tensor, follows: Tensor) -> Tensor:
+        """Return the cross-entropy of "the second text follows" (1) or not (0), read from the first token,
+        summed over rows; -100 leaves a row out."""
+        if self.following is None:
+            raise ValueError("this head was made without next_sentence")
+        logits = self.following(tokens[:, 0]).float()
+        return functional.cross_entropy(logits, follows, ignore_index=IGNORED, reduction="sum")
 
 
 def load_encoder(folder: Path) -> nn.Module:

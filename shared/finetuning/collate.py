@@ -10,6 +10,7 @@ from transformers import DataCollatorForLanguageModeling, PreTrainedTokenizerBas
 
 from shared.finetuning.examples import Example
 from shared.finetuning.feeding import Fed, Feed
+from shared.finetuning.following import drawn
 from shared.models.heads import BY_TOKEN, HeadSpec
 from shared.models.spans import first_tokens, tokens_of
 
@@ -62,7 +63,12 @@ class Collator:
                 targets[spec.name] = _pairs(chosen[spec.name], values, texts)
             if spec.kind == "mlm" and values:
                 targets[spec.name] = {"rows": torch.tensor(_hidden_rows(spec.name, chosen, batch, texts))}
-        fed = self._feed(texts, pairs, windows=self._windows, offsets=self._offsets)
+                if any(isinstance(value, tuple) for value in values):
+                    texts, pairs, follows = drawn(texts, values)
+                    known = [IGNORED if one is None else one for one in follows]
+                    targets[spec.name]["follows"] = torch.tensor(known)
+        both: Any = "both" if pairs is not None and not paired else self._offsets
+        fed = self._feed(texts, pairs, windows=self._windows, offsets=both)
         for spec in self._specs:
             rows = chosen[spec.name]
             if rows and spec.kind == "mlm":

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from shared.errors import BadInput
+from shared.finetuning.following import parted
 from shared.finetuning.recipe import Head, Recipe
 from shared.finetuning.rows import Rows
 from shared.models.heads import LABELLED, OUTSIDE, PAIRED, FloatArray, HeadSpec
@@ -22,7 +23,8 @@ class Example:
 
     Targets: classify the position of the label; multilabel a 0 or 1 per label; regress the standardised
     number; score 0 to 1; tag and entity a list of (start, end, label position) in characters of the text;
-    span (start, end) in the pair, (0, 0) for none; embed (positive, negative or "", group); mlm True.
+    span (start, end) in the pair, (0, 0) for none; embed (positive, negative or "", group); mlm True, or
+    with next_sentence the text's sentences.
     """
 
     text: str
@@ -145,7 +147,7 @@ def _texts(spec: HeadSpec, recipe: Recipe, row: Row) -> tuple[str, str | None]:
 def _target(spec: HeadSpec, recipe: Recipe, row: Row, side: Side) -> Any:
     head = recipe.heads[spec.name]
     if spec.kind == "mlm":
-        return True
+        return parted(_texts(spec, recipe, row)[0]) if head.next_sentence else True
     if spec.kind == "embed":
         positive = str(row.get(head.positive) or "")
         group = str(row.get(head.target) or "") or positive

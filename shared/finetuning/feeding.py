@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -39,12 +40,13 @@ class Feed:
         pairs: Sequence[str] | None = None,
         *,
         windows: bool = False,
-        offsets: bool = False,
+        offsets: bool | Literal["both"] = False,
     ) -> Fed:
         """Return padded rows, in order.
 
         With `windows` a second text that is too long comes as several rows that overlap by a quarter, in its
-        order; without, the longer of the two is cut. `offsets` adds offsets and marks.
+        order; without, the longer of the two is cut. `offsets` adds offsets and marks; "both" those of
+        both texts of a pair.
         """
         if windows:
             texts = [_shortened(self.tokenizer, text, self.max_tokens // 2) for text in texts]
@@ -56,8 +58,8 @@ class Feed:
             max_length=self.max_tokens,
             stride=self.max_tokens // STRIDE if windows else 0,
             return_overflowing_tokens=windows,
-            return_offsets_mapping=offsets,
-            return_special_tokens_mask=offsets,
+            return_offsets_mapping=bool(offsets),
+            return_special_tokens_mask=bool(offsets),
             return_token_type_ids=self.types,
             return_tensors="pt",
         )
@@ -66,15 +68,15 @@ class Feed:
         tensors = {name: fed[name] for name in names}
         if not offsets:
             return Fed(tensors, origin)
-        side = 0 if pairs is None else 1
+        sides = (0, 1) if offsets == "both" else (0,) if pairs is None else (1,)
         marks = fed["special_tokens_mask"] | (1 - fed["attention_mask"])
-        return Fed(tensors, origin, [_own(fed, i, side) for i in range(len(origin))], marks)
+        return Fed(tensors, origin, [_own(fed, i, sides) for i in range(len(origin))], marks)
 
 
-def _own(fed: object, row: int, side: int) -> Offsets:
-    sides = fed.sequence_ids(row)  # type: ignore[attr-defined]
+def _own(fed: object, row: int, sides: Sequence[int]) -> Offsets:
+    of = fed.sequence_ids(row)  # type: ignore[attr-defined]
     pairs = fed["offset_mapping"][row].tolist()  # type: ignore[index]
-    return [(left, right) if of == side else (0, 0) for (left, right), of in zip(pairs, sides, strict=True)]
+    return [(left, right) if side in sides else (0, 0) for (left, right), side in zip(pairs, of, strict=True)]
 
 
 def _shortened(tokenizer: PreTrainedTokenizerBase, text: str, most: int) -> str:

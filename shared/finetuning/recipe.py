@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import BadInput, NotFound
-from shared.finetuning.options import Method, MethodKind, Train, refuse_pairs
+from shared.finetuning.options import PROMPTED, Method, MethodKind, Train, refuse_pairs
 from shared.models.heads import BY_TOKEN, PAIRED, HeadKind
 
 DEFAULT_BASE = "all-MiniLM-L6-v2"
@@ -45,6 +45,8 @@ class Head(_Part):
     `keep` (embed) adds a pull towards the base's own vectors, so that a model tuned for labels goes
     on to retrieve well. `scale` is the contrastive temperature. `names` (classify) learns the words of each
     label's name as one more text of that label, which helps where a label has few.
+    `next_sentence` (mlm) cuts each text in two between sentences and also learns whether the second part is
+    the text's own or another row's (Devlin et al. 2019); that is neither scored nor served.
     """
 
     kind: HeadKind
@@ -59,6 +61,7 @@ class Head(_Part):
     scale: float = Field(0.05, gt=0)
     sizes: list[int] = []
     names: bool = False
+    next_sentence: bool = False
 
     @property
     def target(self) -> str:
@@ -93,7 +96,10 @@ class Recipe(_Part):
                 raise ValueError(f"heads.{name}: method frozen trains no {head.kind} head; use full")
             if head.names and head.kind != "classify":
                 raise ValueError(f"heads.{name}: names belongs to classify heads, not to {head.kind}")
+            if head.next_sentence and head.kind != "mlm":
+                raise ValueError(f"heads.{name}: next_sentence belongs to mlm, not to {head.kind}")
         kinds = [head.kind for head in self.heads.values()]
+        self._refuse_with_next()
         refuse_pairs(self.method, self.train, kinds)
         learning = [head.data for head in self.heads.values() if head.data]
         if self.train.mix != "proportional" and len(set(learning)) < 2:
@@ -114,6 +120,25 @@ class Recipe(_Part):
                 f"give them a recipe of their own (got {', '.join(kinds)})"
             )
         return self
+
+    def _refuse_with_next(self) -> None:
+        learning = {name: head for name, head in self.heads.items() if head.data}
+        parted = [name for name, head in learning.items() if head.next_sentence]
+        if parted and len(learning) > 1:
+            raise ValueError(
+                f"heads.{parted[0]}: next_sentence reads two texts together and shares no pass with other "
+                "heads; give it a recipe of its own"
+            )
+        if parted and self.method.kind in PROMPTED:
+            raise ValueError(
+                f"heads.{parted[0]}: method {self.method.kind} can't tell two texts apart, which "
+                "next_sentence needs; use lora or full"
+            )
+
+    @property
+    def pairs(self) -> bool:
+        """Whether its heads read two texts together."""
+        return any(head.kind in PAIRED or head.next_sentence for head in self.heads.values())
 
     @classmethod
     def parse(cls, tree: dict[str, Any], *, where: str = "recipe") -> "Recipe":

@@ -93,7 +93,7 @@ def finetune(
     # A key of its own: checkpoints of other rows or another recipe are never gone on from.
     key = hashlib.sha256((recipe.hash() + data_hash(data)).encode()).hexdigest()[:16]
     place = (work or home / "work") / key
-    feed = Feed(tokenizer, max_tokens, types=model.typed and train[0].pair is not None)
+    feed = Feed(tokenizer, max_tokens, types=model.typed and recipe.pairs)
     recipe = rehearsed(recipe, model, feed, train, len(valid), place)
     curves = tune(
         model, feed, recipe, train, valid, place, tracking=home / "tracking" / key, progress=progress
@@ -212,7 +212,7 @@ def _remember_words(model: HeadedModel, base: Base) -> None:
         file = base.path / export.HIDDEN_WORDS
         if spec.kind == "mlm" and file.is_file():
             weights = {name.split(".", 1)[1]: weight for name, weight in load_file(file).items()}
-            model.heads[spec.name].load_state_dict(weights)
+            model.heads[spec.name].load_state_dict(weights, strict=False)  # next_sentence may be new, or gone
 
 
 def _resolved(recipe: Recipe, base: Base, rows: int) -> Recipe:

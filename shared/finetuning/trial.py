@@ -65,7 +65,7 @@ def scored(
     set_seed(recipe.train.seed)
     model, tokenizer, max_tokens = load(base, recipe, specs)
     place = work / hashlib.sha256((recipe.hash() + data_hash(data)).encode()).hexdigest()[:16]
-    feed = Feed(tokenizer, max_tokens, types=model.typed and train[0].pair is not None)
+    feed = Feed(tokenizer, max_tokens, types=model.typed and recipe.pairs)
     try:
         recipe = rehearsed(recipe, model, feed, train, len(valid), place)
         curves = tune(model, feed, recipe, train, valid, place, progress=progress, watchers=[Scores(watch)])
