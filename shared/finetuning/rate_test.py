@@ -1,8 +1,9 @@
 """Rate "auto": a rehearsal with an exponentially rising rate tells which one to train with.
 
 Smith 2017, Cyclical Learning Rates for Training Neural Networks, section 3.3: a few steps with a rising rate
-show where the loss falls fastest and where it begins to grow. The rule is the one that fastai made common: a
-tenth of the rate at which the loss is lowest.
+show where the loss falls and where it begins to grow. The rule is near the one that fastai made common, a
+tenth of the rate at which the loss is lowest; but where it hardly changes over a wide range, and the lowest
+place in it is chance, the upper end of that range counts.
 """
 
 import copy
@@ -88,17 +89,21 @@ def rate_at(step: int) -> float:
 
 
 def picked(found: Sequence[tuple[float, float]]) -> float:
-    """Return a tenth of the rate at which the loss, averaged over its neighbours, is lowest.
+    """Return a tenth of the rate up to which the loss, averaged over its neighbours, stays lowest.
 
-    Two digits are kept, so that the last bits of a loss don't change the rate; never below `LOW`. Of equal
-    losses the lower rate counts.
+    From the lowest mean (of equal ones that of the lower rate) it goes up while the mean is not above it by
+    more than the standard error of such a mean. Two digits are kept, so that the last bits of a loss don't
+    change the rate; never below `LOW`.
     """
     if not found:
         return LOW
-    losses = np.asarray([loss for _, loss in found])
-    half = _WINDOW // 2
-    means = [losses[max(0, i - half) : i + half + 1].mean() for i in range(len(losses))]
-    return max(LOW, float(f"{found[int(np.argmin(means))][0] / 10:.1e}"))
+    losses, half = np.asarray([loss for _, loss in found]), _WINDOW // 2
+    means = np.asarray([losses[max(0, i - half) : i + half + 1].mean() for i in range(len(losses))])
+    at = int(np.argmin(means))
+    near = means[at] + (losses - means).std() / math.sqrt(_WINDOW)
+    while at + 1 < len(means) and means[at + 1] <= near:
+        at += 1
+    return max(LOW, float(f"{found[at][0] / 10:.1e}"))
 
 
 def with_rate(

@@ -22,11 +22,14 @@ def test_rates_rise_from_low_to_high():
     assert rate_at(50) / rate_at(49) == pytest.approx(rate_at(20) / rate_at(19))
 
 
-def test_a_tenth_of_the_rate_of_the_lowest_loss_is_picked():
+def test_a_tenth_of_the_rate_where_the_loss_begins_to_grow_is_picked():
     valley = [(rate_at(i), abs(i - 60) + 5.0) for i in range(STEPS)]
-    assert picked(valley) == pytest.approx(rate_at(60) / 10, rel=0.05)
+    assert picked(valley) == pytest.approx(rate_at(60) / 10, rel=0.2)
     outlier = [(rate, 0.0 if i == 20 else loss) for i, (rate, loss) in enumerate(valley)]
-    assert picked(outlier) == picked(valley)  # one lucky batch is none
+    assert picked(outlier) == pytest.approx(picked(valley), rel=0.4)  # one lucky batch is none
+    # Between steps 40 and 70 the loss is level but for its noise: the upper end counts.
+    level = [(rate_at(i), 5 + max(0, 40 - i, i - 70) + 0.5 * (-1) ** i) for i in range(STEPS)]
+    assert picked(level) == pytest.approx(rate_at(70) / 10, rel=0.5)
     assert picked([(rate_at(i), float(i)) for i in range(STEPS)]) == LOW  # it only ever grew
     assert picked([]) == LOW
 
