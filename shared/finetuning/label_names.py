@@ -34,7 +34,7 @@ def _long(word: str) -> bool:
 def named_examples(recipe: Recipe, specs: Sequence[HeadSpec]) -> list[Example]:
     """Return one example per label of the classify heads that learn their names, in the labels' order."""
     return [
-        Example(words(label), {spec.name: place})
+        Example(words(label), {spec.name: place}, source=str(recipe.heads[spec.name].data))
         for spec in specs
         if spec.name in recipe.heads and recipe.heads[spec.name].names
         for place, label in enumerate(spec.labels)

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import json
-import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -33,11 +32,12 @@ from shared.finetuning.methods.bodies import length
 from shared.finetuning.methods.build import techniques
 from shared.finetuning.methods.stored import settle
 from shared.finetuning.methods.technique import Technique
-from shared.finetuning.options import PROMPTED, Method, Train
+from shared.finetuning.options import PROMPTED
 from shared.finetuning.outputs import said_in_training
 from shared.finetuning.pace import paced
 from shared.finetuning.rate_test import with_rate
 from shared.finetuning.recipe import Recipe
+from shared.finetuning.refit import refitted
 from shared.finetuning.reporting import STEPS, check_trackers
 from shared.finetuning.rows import Rows, data_hash
 from shared.finetuning.validate import hidden_losses, validate
@@ -56,6 +56,39 @@ class TrainReport:
     recipe_hash: str
     seconds: float
     curves: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A training about to begin: its base, heads and examples, the resolved recipe, the model with fresh
+    heads, and the key of recipe and rows under which it is gone on with."""
+
+    base: Base
+    specs: list[HeadSpec]
+    train: list[Example]
+    valid: list[Example]
+    recipe: Recipe
+    model: HeadedModel
+    feed: Feed
+    key: str
+
+
+def open_training(recipe: Recipe, data: Mapping[str, Rows], *, home: Path) -> Opened:
+    """Read the rows, settle what "auto" left open, seed and load; raises BadInput for rows that no head can
+    learn from."""
+    base = processes.main_first(lambda: bases.resolve(recipe.base, home=home, fetch=True))
+    specs = head_specs(recipe, data)
+    train, valid = examples(recipe, specs, data, "train"), examples(recipe, specs, data, "valid")
+    if not train:
+        raise BadInput("no training row has a text and a target; look at the column names of the recipe")
+    train += named_examples(recipe, specs)
+    recipe = _resolved(recipe, base, len(train))
+    set_seed(recipe.train.seed)
+    model, tokenizer, max_tokens = load(base, recipe, specs)
+    feed = Feed(tokenizer, max_tokens, types=model.typed and recipe.pairs)
+    # A key of its own: checkpoints of other rows or another recipe are never gone on from.
+    key = hashlib.sha256((recipe.hash() + data_hash(data)).encode()).hexdigest()[:16]
+    return Opened(base, specs, train, valid, recipe, model, feed, key)
 
 
 def finetune(
@@ -81,22 +114,13 @@ def finetune(
     started = time.monotonic()
     processes.begin()
     check_trackers(recipe.train.track)
-    base = processes.main_first(lambda: bases.resolve(recipe.base, home=home, fetch=True))
-    specs = head_specs(recipe, data)
-    train, valid = examples(recipe, specs, data, "train"), examples(recipe, specs, data, "valid")
-    if not train:
-        raise BadInput("no training row has a text and a target; look at the column names of the recipe")
-    train += named_examples(recipe, specs)
-    recipe = _resolved(recipe, base, len(train))
-    set_seed(recipe.train.seed)
-    model, tokenizer, max_tokens = load(base, recipe, specs)
-    # A key of its own: checkpoints of other rows or another recipe are never gone on from.
-    key = hashlib.sha256((recipe.hash() + data_hash(data)).encode()).hexdigest()[:16]
-    place = (work or home / "work") / key
-    feed = Feed(tokenizer, max_tokens, types=model.typed and recipe.pairs)
+    opened = open_training(recipe, data, home=home)
+    base, specs, recipe, feed = opened.base, opened.specs, opened.recipe, opened.feed
+    train, valid, model = opened.train, opened.valid, opened.model
+    place = (work or home / "work") / opened.key
     recipe = rehearsed(recipe, model, feed, train, len(valid), place)
     curves = tune(
-        model, feed, recipe, train, valid, place, tracking=home / "tracking" / key, progress=progress
+        model, feed, recipe, train, valid, place, tracking=home / "tracking" / opened.key, progress=progress
     )
     if recipe.train.fsdp:  # its weights lie spread over the processes: begin anew with those that were kept
         model = load(base, recipe, specs)[0]
@@ -111,7 +135,7 @@ def finetune(
 
     def write() -> dict[str, dict[str, Any]]:
         model.encoder = settle(model.encoder, method, base, out)
-        served = export.export(model, tokenizer, base, out, max_tokens=max_tokens)
+        served = export.export(model, feed.tokenizer, base, out, max_tokens=feed.max_tokens)
         found = calibrate_served(served, out, valid, held)
         _write(out / "recipe.json", recipe.model_dump(mode="json"))
         _write(out / "curves.json", curves)
@@ -129,37 +153,6 @@ def finetune(
     }
     _LOG.info("trained", base=base.name, rows=len(train), seconds=seconds)
     return TrainReport(metrics, recipe, recipe.hash(), seconds, curves)
-
-
-def refitted(
-    recipe: Recipe, curves: Mapping[str, Any], train: Sequence[Example], valid: Sequence[Example]
-) -> Recipe:
-    """Return the recipe of a second run on all rows: as many passes as were best in the first.
-
-    The last counts as best unless an earlier one is better by more than a standard error of so few rows: the
-    rate is made to end there. Where the start was best, heads that a frozen base can fit are fitted again.
-    """
-    points = curves["epochs"]
-    best = max(points, key=lambda point: (point["score"], -point["loss"])) if points else {"step": 0}
-    if points:
-        score = min(max(best["score"], 0.0), 1.0)
-        error = math.sqrt(score * (1 - score) / max(1, len(valid)))
-        best = points[-1] if points[-1]["score"] >= best["score"] - error else best
-    rows = len(train) + len(valid)
-    fitted = all(head.kind in (*probe.FITTED, "embed") for head in recipe.heads.values())
-    if best["step"] == 0 and fitted:
-        frozen = Method(kind="frozen", c=recipe.method.c)
-        return Recipe.parse(
-            {**recipe.model_dump(), "method": frozen.model_dump(), "train": _plain(recipe.train)}
-        )
-    steps = max(1, round(best["step"] * rows / len(train)))
-    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
-
-
-def _plain(train: Train) -> dict[str, Any]:
-    """Return the options that a frozen body has a use for."""
-    kept = ("epochs", "batch", "precision", "seed", "max_tokens", "label_smoothing")
-    return {name: getattr(train, name) for name in kept}
 
 
 def export_frozen(base: str, out: Path, *, home: Path) -> None:

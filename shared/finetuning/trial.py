@@ -1,6 +1,5 @@
 """One trial of a search: a recipe trained and scored on its validation rows, nothing kept."""
 
-import hashlib
 import math
 import shutil
 from collections.abc import Callable, Mapping
@@ -8,16 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import set_seed
-
-from shared.finetuning import bases
-from shared.finetuning.examples import examples, head_specs
-from shared.finetuning.feeding import Feed
-from shared.finetuning.hardware import best_precision
 from shared.finetuning.methods.technique import Technique
 from shared.finetuning.recipe import Recipe
-from shared.finetuning.rows import Rows, data_hash
-from shared.finetuning.train import load, rehearsed, tune
+from shared.finetuning.rows import Rows
+from shared.finetuning.train import open_training, rehearsed, tune
 from shared.finetuning.validate import validate
 
 Watch = Callable[[int, float], None]
@@ -53,21 +46,11 @@ def scored(
     A killed trial goes on from its last epoch; its folder in `work` goes when it has ended, whatever the
     end. Raises BadInput, Diverged and what `watch` raises.
     """
-    base = bases.resolve(recipe.base, home=home, fetch=True)
-    specs = head_specs(recipe, data)
-    train, valid = examples(recipe, specs, data, "train"), examples(recipe, specs, data, "valid")
-    recipe = recipe.resolved(
-        rows=len(train),
-        precision=best_precision(),
-        base_sha256=base.sha256,
-        max_tokens=base.max_tokens,
-    )
-    set_seed(recipe.train.seed)
-    model, tokenizer, max_tokens = load(base, recipe, specs)
-    place = work / hashlib.sha256((recipe.hash() + data_hash(data)).encode()).hexdigest()[:16]
-    feed = Feed(tokenizer, max_tokens, types=model.typed and recipe.pairs)
+    opened = open_training(recipe, data, home=home)
+    model, feed, train, valid = opened.model, opened.feed, opened.train, opened.valid
+    place = work / opened.key
     try:
-        recipe = rehearsed(recipe, model, feed, train, len(valid), place)
+        recipe = rehearsed(opened.recipe, model, feed, train, len(valid), place)
         curves = tune(model, feed, recipe, train, valid, place, progress=progress, watchers=[Scores(watch)])
     except Exception:
         shutil.rmtree(place, ignore_errors=True)
