@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from shared.models.heads import PAIRED
 
@@ -147,12 +147,17 @@ class Train(_Part):
     fsdp: bool = False
     track: list[Literal["tensorboard", "wandb"]] = []
 
+    @field_validator("rate")
+    @classmethod
+    def _rising(cls, rate: float | str) -> float | str:
+        if not isinstance(rate, str) and not rate > 0:
+            raise ValueError('rate must be above 0, or "auto"')
+        return rate
+
     @model_validator(mode="after")
     def _positive(self) -> "Train":
         if self.epochs != "auto" and self.epochs < 1:
             raise ValueError('epochs must be 1 or more, or "auto"')
-        if self.rate != "auto" and not self.rate > 0:
-            raise ValueError('rate must be above 0, or "auto"')
         if (
             self.mix == "proportional"
             and self.mix_temperature != type(self).model_fields["mix_temperature"].default
