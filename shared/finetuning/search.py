@@ -18,9 +18,9 @@ from optuna.trial import Trial, TrialState
 from shared.artifacts.files import locked
 from shared.errors import BadInput, Conflict, UsageError
 from shared.finetuning.loop import Diverged
-from shared.finetuning.recipe import Recipe, auto_epochs
+from shared.finetuning.recipe import Recipe
 from shared.finetuning.rows import Rows, data_hash
-from shared.finetuning.space import Place, applied, value_at
+from shared.finetuning.space import Place, applied, standing
 from shared.finetuning.trial import Scored, Watch, scored
 from shared.finetuning.tried import Found, Tried, finished, found, tried
 from shared.telemetry import logger
@@ -131,11 +131,10 @@ def _ask_as_it_is(
     study: optuna.Study, recipe: Recipe, space: Sequence[Place], data: Mapping[str, Rows]
 ) -> None:
     """Put the recipe's own values first ("auto" epochs as a number), where the space holds all of them."""
-    own = {p.path: value_at(recipe, p.path) for p in space}
-    if own.get("train.epochs") == "auto":
-        own["train.epochs"] = auto_epochs(sum(len(source.train) for source in data.values()))
+    rows = sum(len(source.train) for source in data.values())
+    own = {p.path: standing(p, recipe, rows) for p in space}
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    if not waiting and all(p.holds(own[p.path]) for p in space):
+    if not waiting and None not in own.values():
         study.enqueue_trial({p.path: p.encoded(own[p.path]) for p in space})
 
 

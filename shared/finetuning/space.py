@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from shared.errors import BadInput
-from shared.finetuning.recipe import Recipe
+from shared.finetuning.recipe import Recipe, auto_epochs
 
 SEARCH = "search"  # the table of a recipe file
 LEAVE = "default"  # among choices: the field is left out, and so at its default
@@ -62,9 +62,7 @@ class Place:
         return choice if isinstance(choice, str | int | float | bool) else json.dumps(choice, sort_keys=True)
 
     def holds(self, value: Any) -> bool:
-        """Return whether a value of a recipe is one that may be tried."""
-        if self.range.choices is not None:
-            return value in self.range.choices
+        """Return whether the range has this number."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         low, high = float(self.range.low or 0), float(self.range.high or 0)
@@ -135,12 +133,18 @@ def applied(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     return Recipe.parse(tree)
 
 
-def value_at(recipe: Recipe, path: str) -> Any:
-    """Return what stands at the path of a recipe, None where there is nothing."""
+def standing(place: Place, recipe: Recipe, rows: int) -> Any:
+    """Return the value of the space that leaves the recipe as it is, the number of "auto" epochs for `rows`
+    training rows; None where the space has none."""
+    if place.range.choices is not None:
+        same = (one for one in place.range.choices if applied(recipe, {place.path: one}) == recipe)
+        return next(same, None)
     part: Any = recipe.model_dump()
-    for step in path.split("."):
+    for step in place.path.split("."):
         part = part.get(step) if isinstance(part, dict) else None
-    return part
+    if place.path == "train.epochs" and part == "auto":
+        part = auto_epochs(rows)
+    return part if place.holds(part) else None
 
 
 def _leaves(given: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,7 +13,7 @@ from shared.errors import BadInput, Conflict, UsageError
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.rows import Rows
 from shared.finetuning.search import search
-from shared.finetuning.space import applied, default_space, parse_space
+from shared.finetuning.space import applied, default_space, parse_space, standing
 from shared.testing.tiny_models import tiny_rows
 
 INTENT = {"intent": {"kind": "classify", "data": "rows"}}
@@ -73,6 +73,12 @@ def test_tables_are_choices_and_default_leaves_a_field_out(recipe):
     assert [place.path for place in default_space(recipe(heads=INTENT, method={"kind": "frozen"}))] == [
         "method.c"
     ]
+    table, attack = parse_space(tree, recipe(heads=INTENT))
+    assert standing(table, recipe(heads=INTENT), 10) == {"kind": "full"}
+    assert standing(attack, recipe(heads=INTENT), 10) == "default"
+    assert standing(attack, made, 10) is None
+    epochs = parse_space({"train.epochs": {"low": 2, "high": 10}}, made)[0]
+    assert standing(epochs, recipe(heads=INTENT, train={"epochs": "auto"}), 6000) == 4
     lean = default_space(recipe(heads=INTENT, method={"kind": "lora"}))
     assert {place.path: place.range for place in lean}["train.rate"].high == pytest.approx(2e-3)
 
