@@ -22,9 +22,10 @@ from shared.errors import Conflict
 from shared.finetuning import cards
 from shared.finetuning.evaluate import figures
 from shared.finetuning.examples import examples
+from shared.finetuning.hidden_words import perplexities
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.rows import Rows, data_hash
-from shared.finetuning.train import finetune, perplexities
+from shared.finetuning.train import finetune
 from shared.models.heads import HeadSpec
 from shared.models.text_model import TextModel
 from shared.settings import Settings

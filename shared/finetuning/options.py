@@ -163,6 +163,8 @@ class Train(_Part):
             and self.mix_temperature != type(self).model_fields["mix_temperature"].default
         ):
             raise ValueError('mix_temperature belongs to mix "temperature", not to "proportional"')
+        if self.mix != "proportional" and self.contrast:
+            raise ValueError("mix orders rows by source and contrast by label; use one of them")
         if self.weighting == "uncertainty" and (self.mixup or self.fsdp):
             raise ValueError(
                 'weighting "uncertainty" goes without mixup, which takes the heads\' plain losses, and fsdp'

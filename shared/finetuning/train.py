@@ -10,14 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, set_seed
 
 from shared.errors import BadInput
-from shared.evaluation.classification import Interval
-from shared.evaluation.resampling import interval
 from shared.finetuning import bases, export, loop, probe, processes
 from shared.finetuning.backbone import HeadedModel, load_encoder
 from shared.finetuning.bases import Base
@@ -40,7 +37,7 @@ from shared.finetuning.recipe import Recipe
 from shared.finetuning.refit import refitted
 from shared.finetuning.reporting import STEPS, check_trackers
 from shared.finetuning.rows import Rows, data_hash
-from shared.finetuning.validate import hidden_losses, validate
+from shared.finetuning.validate import validate
 from shared.models.heads import HeadSpec
 from shared.telemetry import logger
 
@@ -162,22 +159,6 @@ def export_frozen(base: str, out: Path, *, home: Path) -> None:
     model, tokenizer, max_tokens = load(found, recipe, [HeadSpec(name="embed", kind="embed")])
     export.export(model, tokenizer, found, out, max_tokens=max_tokens)
     _write(out / "recipe.json", recipe.model_dump(mode="json"))
-
-
-def perplexities(folder: Path, recipe: Recipe, rows: Sequence[Example], *, home: Path) -> dict[str, Interval]:
-    """Return by mlm head the perplexity of hidden words in rows with a text, (value, low, high).
-
-    `folder` is what `finetune` wrote for the recipe; the words are the same at every call.
-    """
-    base = bases.resolve(str(folder), home=home)
-    found = {}
-    for name, head in recipe.heads.items():
-        chosen = [row for row in rows if name in row.targets]
-        if head.kind == "mlm" and chosen:
-            model, tokenizer, longest = load(base, recipe, [HeadSpec(name=name, kind="mlm")])
-            sums, counts = hidden_losses(model, Feed(tokenizer, longest), chosen, recipe.train.precision)
-            found[name] = interval(lambda s, c: float(np.exp(s.sum() / c.sum())), sums, counts)
-    return found
 
 
 def load(

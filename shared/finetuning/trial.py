@@ -56,6 +56,9 @@ def scored(
         shutil.rmtree(place, ignore_errors=True)
         raise
     shutil.rmtree(place, ignore_errors=True)
-    points = curves["epochs"] or [validate(model, feed, valid, recipe.train.precision)]
+    points = curves["epochs"]
+    epochs = max(0, len(points) - 1)
+    if not points or recipe.train.blend < 1:  # the curve is of the weights before they were blended
+        points = [validate(model, feed, valid, recipe.train.precision)]
     best = max(points, key=lambda point: (point["score"], -point["loss"]))
-    return Scored(best["score"], best["loss"], max(0, len(points) - 1))
+    return Scored(best["score"], best["loss"], epochs)

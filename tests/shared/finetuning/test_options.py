@@ -215,6 +215,7 @@ def test_the_order_follows_from_seed_and_epoch():
         ({"heads": EMBED, "train": {"rdrop": 0.2}}, "train.rdrop compares classify and multilabel heads"),
         ({"train": {"fsdp": True, "average": {}}}, "train.fsdp spreads whole models"),
         ({"train": {"mix": "temperature"}}, 'train.mix "temperature" mixes data sources, and there is one'),
+        ({"train": {"mix": "temperature", "contrast": 0.5}}, "rows by source and contrast by label"),
         ({"train": {"mix_temperature": 5}}, 'belongs to mix "temperature"'),
         ({"heads": INTENT, "train": {"weighting": "uncertainty"}}, "weighs heads, and one learns"),
         ({"train": {"weighting": "uncertainty", "mixup": 0.4}}, "goes without mixup"),

@@ -16,8 +16,9 @@ from shared.finetuning.examples import Example, examples, head_specs
 from shared.finetuning.feeding import Feed
 from shared.finetuning.loop import Diverged
 from shared.finetuning.probe import encode
+from shared.finetuning.refit import refitted
 from shared.finetuning.rows import Rows
-from shared.finetuning.train import export_frozen, finetune, load, refitted, tune
+from shared.finetuning.train import export_frozen, finetune, load, tune
 from shared.models.text_model import TextModel
 from shared.testing.tiny_models import tiny_rows
 
