@@ -8,6 +8,7 @@ from shared.finetuning.label_names import telling
 
 ROWS = "rows"  # the one data source of such a recipe
 FEW = 20  # rows a label, up to which the label's own name teaches something
+SOME = 3000  # rows, from which the validation rows are too small a part to be worth a second run
 
 _TRAIN: dict[str, dict[str, Any]] = {
     "regress": {"epochs": 6, "label_smoothing": 0.0},
@@ -39,11 +40,19 @@ def default_recipe(
     if kind in ("classify", "multilabel", "regress", "entity", "tag"):
         heads["vector"] = {"kind": "embed"}
     train = {"seed": seed, **_TRAIN.get(kind, {})}
-    if kind in ("classify", "multilabel") and rows < 1000:
-        train |= {"epochs": 15, "batch": 16, "rate": 3e-5}
-    elif kind in ("classify", "multilabel") and rows < 6000:
-        train |= {"epochs": 6, "rate": 8e-5}
+    if kind in ("classify", "multilabel"):
+        train |= _by_size(kind, rows)
     if kind in ("classify", "multilabel", "regress"):
-        train["refit"] = refit
+        train["refit"] = refit and rows < SOME
     source = {"text": task.texts[0]} if kind not in ("span", "score", "embed", "tag") else {}
     return {"base": base, "data": {ROWS: source}, "heads": heads, "train": train}
+
+
+def _by_size(kind: str, rows: int) -> dict[str, Any]:
+    # Chosen on held-out training rows of public sets: intents (5 and 10 rows a label) and news sentiment.
+    if rows >= 6000:
+        return {}
+    if rows >= 1000:
+        return {"epochs": 5, "rate": 1e-4}
+    few: dict[str, Any] = {"epochs": 10, "blend": 0.7, "patience": None}
+    return {**few, "contrast": 1.0} if kind == "classify" else few
