@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.tuning import generating
 from pipelines.tuning.defaults import ROWS, default_recipe
+from pipelines.tuning.earlier import with_folders
 from pipelines.tuning.running import Made, Wanted, artifact_name, refuse_used, run
 from pipelines.tuning.sources import Given, from_files, from_recipe, without_label
 from pipelines.tuning.tasks import TASKS, Task, named
@@ -75,6 +76,8 @@ def read(asked: Asked, settings: Settings, *, test: bool = True) -> Ready:
     _threads(asked.threads)
     given = _given(asked, task, settings, test)
     recipe = _recipe(asked, task, tree, given)
+    beside = asked.recipe.absolute().parent if asked.recipe else Path.cwd()
+    recipe = with_folders(recipe, beside, settings)
     _refuse_refit(recipe, asked)
     return Ready(task.name, choose(recipe, given.data, home=settings.home), given)
 
@@ -132,7 +135,8 @@ def _from_recipe(asked: Asked, tree: dict[str, Any], settings: Settings, test: b
         if len(heads) != 1 or len(recipe.data) != 1:
             raise UsageError("--out-of-scope needs a recipe with one classify head and one data source")
         rows = without_label(rows, str(heads[0].data), heads[0].target, asked.out_of_scope)
-    recipe = choose(_absolute(recipe, path.absolute().parent), rows.data, home=settings.home)
+    recipe = with_folders(_absolute(recipe, path.absolute().parent), path.absolute().parent, settings)
+    recipe = choose(recipe, rows.data, home=settings.home)
     kinds = [head.kind for head in recipe.heads.values() if head.data]
     task = kinds[0] if len(kinds) == 1 else "several"
     return Ready(task, recipe, rows)

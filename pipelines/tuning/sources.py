@@ -47,21 +47,33 @@ def from_recipe(recipe: Recipe, home: Path, beside: Path) -> Given:
     for name, source in recipe.data.items():
         if not source.files:
             raise BadInput(f"data.{name} of the recipe names no files; add files = [...]")
+        train, valid, test = (
+            [beside / file for file in part] for part in (source.files, source.valid, source.test)
+        )
+        if name in unlabelled_sources(recipe):
+            if valid or test:
+                raise BadInput(f"data.{name} of the recipe has no labels; leave its valid and test files out")
+            found.data[name] = Rows(_all(_task_of("mlm", source.text, ""), train, home))
+            continue
         tasks = [
             _task_of(head.kind, source.text, head.label)
             for head in recipe.heads.values()
-            if head.data == name
+            if head.data == name or (head.data and recipe.continual and recipe.continual.data == name)
         ]
         if not tasks:
             raise BadInput(f"data.{name} of the recipe is read by no head; remove it or name it in a head")
         task = tasks[0] if len(tasks) == 1 else _joined(tasks)
-        train, valid, test = (
-            [beside / file for file in part] for part in (source.files, source.valid, source.test)
-        )
         one = from_files(task, name, train, valid, test, home)
         found.data |= one.data
         found.test |= one.test
     return found
+
+
+def unlabelled_sources(recipe: Recipe) -> set[str]:
+    """Return the names of the data whose texts alone are read: no head learns from them by their labels."""
+    named = [part.data for part in (recipe.unlabelled, recipe.distil) if part is not None]
+    read = {head.data for head in recipe.heads.values()}
+    return {name for name in named if name is not None and name not in read}
 
 
 def _task_of(kind: str, text: str, label: str) -> Task:

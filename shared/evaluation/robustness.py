@@ -69,10 +69,12 @@ def perturbed(texts: Sequence[str], change: str, *, seed: int = 0) -> list[str]:
 
 
 def _typos(text: str, rng: random.Random) -> str:
-    return _edited(text, rng, lambda word: len(word.text) >= 4 or ord(word.text[0]) > 0x2E7F, _misspelt)
+    return _edited(text, rng, lambda word: len(word.text) >= 4 or ord(word.text[0]) > 0x2E7F, misspelt)
 
 
-def _misspelt(word: str, rng: random.Random) -> str:
+def misspelt(word: str, rng: random.Random) -> str:
+    """Return the word with one slip of the fingers after its first letter: two letters in each other's place,
+    one left out, doubled, or its neighbour on the keyboard."""
     if len(word) < 2:  # a Han or kana sign: left out
         return ""
     at, kind = rng.randrange(1, len(word)), rng.randrange(4)

@@ -42,6 +42,8 @@ class HeadedModel(nn.Module):
         self.encoder = encoder
         self.pooling = pooling
         self.specs = {spec.name: spec for spec in specs}
+        self.inherited: set[str] = set()  # heads that begin as an earlier model left them
+        self.fresh: dict[str, list[int]] = {}  # of those, the labels that it did not know
         self.recipes = dict(recipes)
         self.label_smoothing = label_smoothing
         self.contrast = contrast
@@ -114,12 +116,14 @@ class HeadedModel(nn.Module):
         labels: Tensor,
         token_type_ids: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        lessons: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return the sum of all rows' losses over the rows of the step; a row without a head adds none.
 
         `labels` has one 1 per row: it is what the Trainer counts. A row's loss is the mean over its tokens,
         spans or windows. Contrastive negatives come from the micro-batch; their sum over anchors is
-        scaled like the others.
+        scaled like the others. A batch with `lessons` also returns `said`, what heads of a text say of all
+        rows: techniques compare it with them.
         """
         tokens = self.tokens(input_ids, attention_mask, token_type_ids)
         vectors = self.pooled(tokens, attention_mask)
@@ -129,7 +133,16 @@ class HeadedModel(nn.Module):
             if self.balance is not None and name != KEPT:
                 found = self.balance(name, found, rows_of(target))
             loss = loss + found
-        return {"loss": loss / (len(labels) if num_items_in_batch is None else num_items_in_batch)}
+        told = {"said": self._said(vectors)} if lessons else {}
+        return {"loss": loss / (len(labels) if num_items_in_batch is None else num_items_in_batch), **told}
+
+    def _said(self, vectors: Tensor) -> dict[str, Tensor]:
+        # Not through the layers' hooks: those tell techniques of the rows that have targets.
+        return {
+            name: vectors if spec.kind == "embed" else self.heads[name].forward(vectors).float()
+            for name, spec in self.specs.items()
+            if spec.kind not in (*BY_TOKEN, "mlm")
+        }
 
     def _kept(self, vectors: Tensor, target: Mapping[str, Tensor]) -> Tensor:
         # 1 - cosine: both sides are unit length.

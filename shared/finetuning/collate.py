@@ -14,6 +14,7 @@ from shared.finetuning.following import drawn
 from shared.models.heads import BY_TOKEN, HeadSpec
 from shared.models.spans import first_tokens, tokens_of
 
+TWINS = "twins"  # among a batch's lessons: rows and the other wordings of their texts
 KEPT = "kept"  # among a batch's targets: how near the vectors stay to the base's
 IGNORED = -100
 MASKED_SHARE = 0.15
@@ -51,7 +52,11 @@ class Collator:
         self._offsets = any(spec.kind in (*BY_TOKEN, "mlm") for spec in specs)
 
     def __call__(self, batch: Sequence[Example]) -> dict[str, Any]:
-        """Return the encoder's inputs, `targets` and `labels`, a 1 for each row: the Trainer counts by it."""
+        """Return the encoder's inputs, `targets` and `labels`, a 1 for each row: the Trainer counts by it.
+
+        Where rows have some there are `lessons`: by lesson and head `rows` and what is `taught`, and by
+        `TWINS` the `rows` that have a twin and where the `twins` lie, behind the rows.
+        """
         texts = [example.text for example in batch]
         paired = batch[0].pair is not None
         pairs = [str(example.pair) for example in batch] if paired else None
@@ -67,6 +72,7 @@ class Collator:
                     texts, pairs, follows = drawn(texts, values)
                     known = [IGNORED if one is None else one for one in follows]
                     targets[spec.name]["follows"] = torch.tensor(known)
+        lessons = _lessons(batch, texts)
         both: Any = "both" if pairs is not None and not paired else self._offsets
         fed = self._feed(texts, pairs, windows=self._windows, offsets=both)
         for spec in self._specs:
@@ -80,7 +86,8 @@ class Collator:
             vectors = torch.from_numpy(np.stack([batch[i].kept for i in kept]))  # type: ignore[misc]
             targets[KEPT] = {"rows": torch.tensor(kept), "kept": vectors}
         ones = torch.ones(len(batch), dtype=torch.long)
-        return {**fed.tensors, "targets": targets, "labels": ones}
+        told = {"lessons": lessons} if lessons else {}
+        return {**fed.tensors, "targets": targets, "labels": ones, **told}
 
     def _masked(self, fed: Fed, rows: Tensor) -> Tensor:
         if self._hide is None:
@@ -95,6 +102,22 @@ class Collator:
         fed.tensors["input_ids"][rows] = hidden
         found: Tensor = labels
         return found
+
+
+def _lessons(batch: Sequence[Example], texts: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for lesson, name in dict.fromkeys(
+        (one, name) for e in batch for one in e.lessons for name in e.lessons[one]
+    ):
+        rows = [i for i, e in enumerate(batch) if name in e.lessons.get(lesson, {})]
+        taught = torch.from_numpy(np.stack([batch[i].lessons[lesson][name] for i in rows]))
+        found.setdefault(lesson, {})[name] = {"rows": torch.tensor(rows), "taught": taught}
+    twins = [i for i, e in enumerate(batch) if e.twin is not None]
+    if twins:
+        behind = torch.arange(len(texts), len(texts) + len(twins))
+        texts += [str(batch[i].twin) for i in twins]
+        found[TWINS] = {"rows": torch.tensor(twins), "twins": behind}
+    return found
 
 
 def _hidden_rows(

@@ -1,7 +1,7 @@
 """Rows become examples: a text, or two, and what each of the recipe's heads should say of it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +21,9 @@ class Example:
     """One row: its text, with `pair` where heads read two, what each head that has a target here needs,
     where the embed head keeps near the base the base's vector (dim,) of the text, and its data source.
 
+    `lessons` hold, by lesson and head, what a teacher says of the row: probabilities (labels,), NaN for
+    labels it does not know; a number (1,); a unit vector (dim,). `twin` is another wording of the text.
+
     Targets: classify the position of the label; multilabel a 0 or 1 per label; regress the standardised
     number; score 0 to 1; tag and entity a list of (start, end, label position) in characters of the text;
     span (start, end) in the pair, (0, 0) for none; embed (positive, negative or "", group); mlm True, or
@@ -32,6 +35,8 @@ class Example:
     kept: FloatArray | None = None
     pair: str | None = None
     source: str = ""
+    lessons: Mapping[str, Mapping[str, FloatArray]] = field(default_factory=dict)
+    twin: str | None = None
 
 
 def labels_of(value: Any) -> list[str]:
@@ -40,8 +45,12 @@ def labels_of(value: Any) -> list[str]:
     return [str(part).strip() for part in parts if str(part).strip()]
 
 
-def head_specs(recipe: Recipe, data: Mapping[str, Rows]) -> list[HeadSpec]:
+def head_specs(
+    recipe: Recipe, data: Mapping[str, Rows], known: Mapping[str, Sequence[str]] | None = None
+) -> list[HeadSpec]:
     """Return the heads with the recipe's labels, else those of their training rows, sorted.
+
+    Labels `known` to a head of that name come first, in their order, whether or not a row has them.
 
     A recipe of nothing but hidden words also gives the vector: a model without any output serves nobody.
     Raises BadInput for a head whose data is not there, a classify head with fewer than two labels, or
@@ -50,13 +59,14 @@ def head_specs(recipe: Recipe, data: Mapping[str, Rows]) -> list[HeadSpec]:
     for name, head in recipe.heads.items():
         if head.data is not None and head.data not in data:
             raise BadInput(f"head {name!r} reads data {head.data!r}; given are {', '.join(data) or 'none'}")
-    specs = [_spec(name, head, recipe, data) for name, head in recipe.heads.items()]
+    before = known or {}
+    specs = [_spec(name, head, recipe, data, before.get(name, ())) for name, head in recipe.heads.items()]
     if all(spec.kind == "mlm" for spec in specs):
         specs.append(HeadSpec(name="embed", kind="embed"))
     return specs
 
 
-def _spec(name: str, head: Head, recipe: Recipe, data: Mapping[str, Rows]) -> HeadSpec:
+def _spec(name: str, head: Head, recipe: Recipe, data: Mapping[str, Rows], known: Sequence[str]) -> HeadSpec:
     if head.kind == "regress":
         column = head.target
         numbers = [_number(row, column) for row in data[str(head.data)].train if row.get(column) is not None]
@@ -66,12 +76,15 @@ def _spec(name: str, head: Head, recipe: Recipe, data: Mapping[str, Rows]) -> He
         return HeadSpec(name=name, kind="regress", centre=float(np.mean(numbers)), spread=spread)
     if head.kind not in LABELLED:
         return HeadSpec(name=name, kind=head.kind, sizes=sorted(head.sizes, reverse=True))
-    return HeadSpec(name=name, kind=head.kind, labels=_labels(name, head, recipe, data))
+    return HeadSpec(name=name, kind=head.kind, labels=_labels(name, head, recipe, data, known))
 
 
-def _labels(name: str, head: Head, recipe: Recipe, data: Mapping[str, Rows]) -> list[str]:
+def _labels(
+    name: str, head: Head, recipe: Recipe, data: Mapping[str, Rows], known: Sequence[str]
+) -> list[str]:
     rows: Iterable[Row] = data[str(head.data)].train
-    found = set(head.labels) or {label for row in rows for label in _row_labels(name, head, recipe, row)}
+    found = set(head.labels) or {label for row in rows for label in row_labels(name, head, recipe, row)}
+    found |= {label for label in known if label != OUTSIDE}
     least = 2 if head.kind in ("classify", "entity") else 1
     if head.kind == "tag":
         kinds = sorted({label[2:] for label in found if label != OUTSIDE})
@@ -83,10 +96,12 @@ def _labels(name: str, head: Head, recipe: Recipe, data: Mapping[str, Rows]) -> 
         )
     if head.kind == "tag":
         return [OUTSIDE, *sorted(found, key=lambda label: (label[2:], label))]
-    return head.labels or sorted(found)
+    first = list(known) or head.labels
+    return [*first, *sorted(found - set(first))]
 
 
-def _row_labels(name: str, head: Head, recipe: Recipe, row: Row) -> list[str]:
+def row_labels(name: str, head: Head, recipe: Recipe, row: Row) -> list[str]:
+    """Return the labels that a row gives the head, as [labels] of the recipe wants them, in order."""
     value = row.get(head.target)
     if head.kind == "multilabel":
         return [recipe.rename(name, label) for label in labels_of(value)]
@@ -160,7 +175,7 @@ def _target(spec: HeadSpec, recipe: Recipe, row: Row, side: Side) -> Any:
         return (_number(row, head.target) - spec.centre) / spec.spread
     if spec.kind == "score":
         return _grade(row, head.target)
-    given = _row_labels(spec.name, head, recipe, row)
+    given = row_labels(spec.name, head, recipe, row)
     unknown = [label for label in given if label not in spec.labels]
     if unknown and (head.labels or side == "train"):
         raise BadInput(

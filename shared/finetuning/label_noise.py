@@ -105,7 +105,7 @@ def out_of_fold(
     """Return (n, labels) the probabilities of each row by a logistic regression fitted on the other folds."""
     from sklearn.linear_model import LogisticRegression
 
-    fold = _folds(labels, texts, folds, seed)
+    fold = dealt(labels, texts, folds, seed)
     shares = np.zeros((len(labels), int(labels.max()) + 1))
     for held in range(folds):
         own, rest = np.flatnonzero(fold == held), np.flatnonzero(fold != held)
@@ -120,15 +120,12 @@ def out_of_fold(
     return shares
 
 
-def _folds(
+def dealt(
     labels: npt.NDArray[np.int64], texts: Sequence[str], folds: int, seed: int
 ) -> npt.NDArray[np.int64]:
-    # Dealt out like cards, label by label: every fold then has its share of each, and a text only one fold.
+    """Return (n,) the fold of each row: every fold has its share of each label, and a text has only one."""
     order = np.random.default_rng(seed).permutation(len(labels))
     of_text: dict[str, int] = {}
-    dealt = 0
-    for row in sorted(order, key=lambda i: labels[i]):
-        if texts[row] not in of_text:
-            of_text[texts[row]] = dealt % folds
-            dealt += 1
+    for row in sorted(order, key=lambda i: labels[i]):  # like cards, label by label
+        of_text.setdefault(texts[row], len(of_text) % folds)
     return np.asarray([of_text[text] for text in texts])

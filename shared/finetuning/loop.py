@@ -87,7 +87,7 @@ class HeadsTrainer(Trainer):  # type: ignore[misc]  # transformers ships no type
         rows = len(inputs["labels"]) if num_items_in_batch is None else num_items_in_batch
         # The gradients of all processes are averaged, so the Trainer has multiplied by their number.
         part = (1 if num_items_in_batch is None else self.accelerator.num_processes) / rows
-        seen = Pass(loss / part, dict(heads))
+        seen = Pass(loss / part, dict(heads), outputs.get("said", {}))
         for technique in self._techniques:
             extra = technique.extra_loss(self.model, inputs, seen)
             loss = loss if extra is None else loss + extra * part

@@ -108,6 +108,9 @@ class Train(_Part):
     those of validation too, for as many passes as were best; calibration and figures stay those of the first
     run, which had not seen them. `precision` "fp16" needs a GPU.
     `fsdp` spreads a model over the GPUs of torchrun; it is passed through and was never tried by us.
+    `pairs` trains the body on so many pairs a row of the same label, one pass over them, and then fits the
+    heads by logistic regression on the new vectors (SetFit, Tunstall et al. 2022): for few rows a class. It
+    takes the place of `epochs`; 0 is off.
     `track` also writes the curves for these programs, below `tracking` in the home folder.
     """
 
@@ -144,6 +147,7 @@ class Train(_Part):
     weighting: Literal["fixed", "uncertainty"] = "fixed"
     checkpointing: bool = False
     refit: bool = False
+    pairs: int = Field(0, ge=0)
     fsdp: bool = False
     track: list[Literal["tensorboard", "wandb"]] = []
 
@@ -204,6 +208,17 @@ def refuse_pairs(method: Method, train: Train, heads: Collection[str]) -> None:
         raise ValueError(
             'train.blend mixes tuned and start weights: use method full, start "frozen" and no fsdp'
         )
+    if train.pairs and ([kind for kind in heads if kind != "embed"] != ["classify"]):
+        raise ValueError(
+            "train.pairs pairs the rows of one classify head; give a recipe with that head alone"
+        )
+    if train.pairs and train.minutes:
+        raise ValueError("train.pairs is one pass over the pairs, which train.minutes can't bound; use steps")
+    idle = train.rdrop or train.mixup or train.unfreeze or train.contrast or train.blend < 1
+    if train.pairs and (idle or train.schedule == "plateau"):
+        raise ValueError(
+            "train.pairs learns from pairs in one pass: drop rdrop, mixup, unfreeze, contrast, blend, plateau"
+        )
     if train.refit and (train.schedule == "plateau" or train.fsdp):
         raise ValueError("train.refit has no validation rows: use another schedule than plateau, and no fsdp")
     if train.fsdp and (method.kind != "full" or train.average):
@@ -223,6 +238,7 @@ def _used(train: Train) -> list[str]:
         "weighting",
         "checkpointing",
         "fsdp",
+        "pairs",
     )
     defaults: dict[str, Any] = {name: Train.model_fields[name].default for name in names}
     return [name for name in names if getattr(train, name) != defaults[name]]

@@ -15,6 +15,7 @@ from shared.finetuning import processes
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.collate import Collator
 from shared.finetuning.examples import Example
+from shared.finetuning.preparing import time_share
 from shared.finetuning.recipe import Recipe
 
 REHEARSAL = 20  # steps
@@ -34,8 +35,9 @@ def paced(
     """Return the recipe with steps in place of minutes; as it is where it has none or trains no body."""
     if recipe.train.minutes is None or recipe.method.kind == "frozen" or recipe.train.steps:
         return recipe
-    if recipe.train.refit:  # two runs share the time
-        recipe = _with(recipe, minutes=recipe.train.minutes / 2.2)
+    # Two runs share the time, and so do models that are trained first.
+    parts = (2.2 if recipe.train.refit else 1) * time_share(recipe)
+    recipe = _with(recipe, minutes=recipe.train.minutes / parts)
     steps = processes.share(lambda: fitting_steps(recipe, model, collator, train, valid, whole, work))
     return _with(recipe, steps=steps, minutes=None)
 

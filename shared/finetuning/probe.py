@@ -50,10 +50,10 @@ def fit_heads(
     model: HeadedModel, vectors: FloatArray, examples: Sequence[Example], *, c: float = 30.0, seed: int = 0
 ) -> None:
     """Set every head that reads the vector to a logistic regression (one per label for multilabel, a ridge
-    regression for regress) on `vectors`."""
+    regression for regress) on `vectors`; those that an earlier model left stay as they are."""
     for name, spec in model.specs.items():
         rows = [i for i, example in enumerate(examples) if name in example.targets]
-        if spec.kind in FITTED and rows:
+        if spec.kind in FITTED and rows and name not in model.inherited:
             targets = np.asarray([examples[i].targets[name] for i in rows])
             weight, bias = _fitted(spec, vectors[rows], targets, c, seed)
             with torch.no_grad():

@@ -9,10 +9,12 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import BadInput, NotFound
+from shared.finetuning.beside import Augment, Continual, Distil, Unlabelled, refuse_beside
 from shared.finetuning.options import PROMPTED, Method, MethodKind, Train, refuse_pairs
 from shared.models.heads import BY_TOKEN, PAIRED, HeadKind
 
 DEFAULT_BASE = "all-MiniLM-L6-v2"
+_BESIDE = ("distil", "continual", "augment", "unlabelled")
 
 
 class _Part(BaseModel):
@@ -71,7 +73,8 @@ class Head(_Part):
 
 class Recipe(_Part):
     """A whole recipe. `labels` maps label names as they come to those wanted: old = "new" for every
-    head, or a table for one head."""
+    head, or a table for one head. `distil`, `continual`, `augment` and `unlabelled` say what is learnt from
+    beside the labelled rows."""
 
     base: str = DEFAULT_BASE
     base_sha256: str | None = None
@@ -80,6 +83,10 @@ class Recipe(_Part):
     method: Method = Method()
     train: Train = Train()
     labels: dict[str, str | dict[str, str]] = {}
+    distil: Distil | None = None
+    continual: Continual | None = None
+    augment: Augment | None = None
+    unlabelled: Unlabelled | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> "Recipe":
@@ -108,6 +115,16 @@ class Recipe(_Part):
             raise ValueError(
                 f'train.weighting "{self.train.weighting}" weighs heads, and one learns; drop it'
             )
+        if self.train.pairs and any(head.kind == "embed" and head.data for head in self.heads.values()):
+            raise ValueError("train.pairs pairs the rows of one classify head; drop the embed head's data")
+        refuse_beside(
+            {name: getattr(self, name) for name in _BESIDE},
+            kinds,
+            method=self.method.kind,
+            fsdp=self.train.fsdp,
+            pairs=self.train.pairs,
+            base_auto=self.base == "auto",
+        )
         if self.train.refit and any(head.kind == "embed" and head.data for head in self.heads.values()):
             raise ValueError(
                 "train.refit: vectors are measured on the served model, which has seen all rows then"
@@ -188,6 +205,9 @@ class Recipe(_Part):
         """Return the SHA-256 of the recipe; file names are left out, the data has a hash of its own, and so
         is where curves are drawn."""
         aside: Any = {"data": {"__all__": {"files", "valid", "test"}}, "train": {"track"}}
+        # Parts that came later count where they are used: a recipe without them keeps its hash.
+        aside |= {name: True for name in _BESIDE if getattr(self, name) is None}
+        aside["train"] |= set() if self.train.pairs else {"pairs"}
         tree = self.model_dump(mode="json", exclude=aside)
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 

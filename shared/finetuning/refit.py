@@ -18,6 +18,8 @@ def refitted(
     The last counts as best unless an earlier one is better by more than a standard error of so few rows: the
     rate is made to end there. Where the start was best, heads that a frozen base can fit are fitted again.
     """
+    if recipe.train.pairs:  # one pass over more pairs
+        return recipe
     points = curves["epochs"]
     best = max(points, key=lambda point: (point["score"], -point["loss"])) if points else {"step": 0}
     if points:
@@ -26,11 +28,11 @@ def refitted(
         best = points[-1] if points[-1]["score"] >= best["score"] - error else best
     rows = len(train) + len(valid)
     fitted = all(head.kind in (*probe.FITTED, "embed") for head in recipe.heads.values())
+    fitted = fitted and recipe.continual is None  # a frozen base would forget what went before
     if best["step"] == 0 and fitted:
         frozen = Method(kind="frozen", c=recipe.method.c)
-        return Recipe.parse(
-            {**recipe.model_dump(), "method": frozen.model_dump(), "train": _plain(recipe.train)}
-        )
+        without = {"train": _plain(recipe.train), "distil": None, "unlabelled": None}
+        return Recipe.parse({**recipe.model_dump(), "method": frozen.model_dump(), **without})
     steps = max(1, round(best["step"] * rows / len(train)))
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
 

@@ -9,8 +9,10 @@ from typing import Any
 
 from shared.finetuning.methods.technique import Technique
 from shared.finetuning.recipe import Recipe
+from shared.finetuning.rehearsing import rehearsed
 from shared.finetuning.rows import Rows
-from shared.finetuning.train import open_training, rehearsed, tune
+from shared.finetuning.train import open_training
+from shared.finetuning.tuning import tune
 from shared.finetuning.validate import validate
 
 Watch = Callable[[int, float], None]
@@ -46,12 +48,22 @@ def scored(
     A killed trial goes on from its last epoch; its folder in `work` goes when it has ended, whatever the
     end. Raises BadInput, Diverged and what `watch` raises.
     """
-    opened = open_training(recipe, data, home=home)
+    opened = open_training(recipe, data, home=home, work=work, progress=progress)
     model, feed, train, valid = opened.model, opened.feed, opened.train, opened.valid
-    place = work / opened.key
+    place = opened.place
     try:
         recipe = rehearsed(opened.recipe, model, feed, train, len(valid), place)
-        curves = tune(model, feed, recipe, train, valid, place, progress=progress, watchers=[Scores(watch)])
+        curves = tune(
+            model,
+            feed,
+            recipe,
+            train,
+            valid,
+            place,
+            earlier=opened.earlier,
+            progress=progress,
+            watchers=[Scores(watch)],
+        )
     except Exception:
         shutil.rmtree(place, ignore_errors=True)
         raise

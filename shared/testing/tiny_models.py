@@ -58,3 +58,24 @@ def tiny_rows() -> list[dict[str, Any]]:
         for text in texts
         for ending in ("please", "now", "today", "again", "sir")
     ]
+
+
+TINY_SECOND = {  # words of `TINY_TEXTS` come again and stand for something else
+    "app": (
+        "my card app is shut",
+        "where is the money app",
+        "the rate app hangs",
+        "the card app did not come",
+    ),
+    "pin": ("my card pin is gone", "what is the rate pin", "the money pin is bad", "which card pin is used"),
+}
+
+
+def tiny_second_rows() -> list[dict[str, Any]]:
+    """Return 40 rows `{text, label}` of two other labels: a task that may follow that of `tiny_rows`."""
+    return [
+        {"text": f"{text} {ending}", "label": label}
+        for label, texts in TINY_SECOND.items()
+        for text in texts
+        for ending in ("please", "now", "today", "again", "sir")
+    ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,12 @@ class HeadPass:
 
 @dataclass(frozen=True)
 class Pass:
-    """One forward pass over a micro-batch: the sum of its rows' losses, and the heads' layers by name."""
+    """One forward pass over a micro-batch: the sum of its rows' losses, the heads' layers by name, and, in a
+    batch with lessons, what the heads say of all its rows, their twins too."""
 
     loss: Tensor
     heads: Mapping[str, HeadPass]
+    said: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

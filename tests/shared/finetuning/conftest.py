@@ -6,7 +6,8 @@ import pytest
 
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.rows import Rows
-from shared.testing.tiny_models import tiny_bert, tiny_rows
+from shared.finetuning.train import finetune
+from shared.testing.tiny_models import tiny_bert, tiny_rows, tiny_second_rows
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +19,19 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rows() -> Rows:
     every = tiny_rows()
     return Rows([r for i, r in enumerate(every) if i % 4], [r for i, r in enumerate(every) if not i % 4])
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model that knows half of `tiny_rows` and has read the words of `tiny_second_rows`."""
+    home = tmp_path_factory.mktemp("trained")
+    base = tiny_bert(home / "base", [row["text"] for row in (*tiny_rows(), *tiny_second_rows())])
+    heads = {"intent": {"kind": "classify", "data": "rows"}, "vector": {"kind": "embed"}}
+    train = {"epochs": 4, "rate": 2e-3, "batch": 8, "precision": "fp32", "patience": None}
+    made = Recipe.parse({"base": str(base), "data": {"rows": {}}, "heads": heads, "train": train})
+    every = tiny_rows()
+    finetune(made, {"rows": Rows(every[::2], every[1::2])}, home / "model", home=home, progress=False)
+    return home / "model"
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from shared.finetuning.feeding import Feed
 from shared.finetuning.loop import total_steps
 from shared.finetuning.methods.build import techniques
 from shared.finetuning.methods.stored import ADAPTER, attach, load_whole, save_encoder, settle
-from shared.finetuning.train import finetune, load, tune
+from shared.finetuning.train import finetune, load
+from shared.finetuning.tuning import tune
 from shared.finetuning.weights import weights_sha256
 from shared.models.card import ModelCard
 from shared.models.text_model import TextModel

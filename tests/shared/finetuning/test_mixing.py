@@ -15,7 +15,8 @@ from shared.finetuning.methods.build import techniques
 from shared.finetuning.methods.uncertainty import Balance
 from shared.finetuning.rows import Rows
 from shared.finetuning.sampling import LengthGrouped, Mixed, shares
-from shared.finetuning.train import load, tune
+from shared.finetuning.train import load
+from shared.finetuning.tuning import tune
 from shared.testing.tiny_models import tiny_rows
 
 TWO = {

@@ -10,7 +10,9 @@ from shared.finetuning.bases import resolve
 from shared.finetuning.examples import examples, head_specs
 from shared.finetuning.feeding import Feed
 from shared.finetuning.rate_test import HIGH, LOW, STEPS, picked, rate_at
-from shared.finetuning.train import load, rehearsed, tune
+from shared.finetuning.rehearsing import rehearsed
+from shared.finetuning.train import load
+from shared.finetuning.tuning import tune
 from shared.testing.training import apart
 
 INTENT = {"intent": {"kind": "classify", "data": "rows"}, "embed": {"kind": "embed"}}

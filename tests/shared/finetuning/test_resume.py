@@ -18,7 +18,8 @@ from shared.finetuning.keep import BEST
 from shared.finetuning.loop import Diverged
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.rows import Rows
-from shared.finetuning.train import load, tune
+from shared.finetuning.train import load
+from shared.finetuning.tuning import tune
 from shared.testing.tiny_models import tiny_rows
 from shared.testing.training import apart
 

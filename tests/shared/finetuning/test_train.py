@@ -18,7 +18,8 @@ from shared.finetuning.loop import Diverged
 from shared.finetuning.probe import encode
 from shared.finetuning.refit import refitted
 from shared.finetuning.rows import Rows
-from shared.finetuning.train import export_frozen, finetune, load, tune
+from shared.finetuning.train import export_frozen, finetune, load
+from shared.finetuning.tuning import tune
 from shared.models.text_model import TextModel
 from shared.testing.tiny_models import tiny_rows
 

@@ -1,0 +1,1 @@
+"""Changed copies of training rows that keep their label: how they are made, and how they are checked."""

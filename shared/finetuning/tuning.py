@@ -1,0 +1,110 @@
+"""Tune a loaded model on examples: its parts prepared, its heads fitted, then the one loop."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shared.finetuning import loop, pairing, probe
+from shared.finetuning.backbone import HeadedModel
+from shared.finetuning.collate import Collator, masker
+from shared.finetuning.earlier import imprint
+from shared.finetuning.examples import Example
+from shared.finetuning.feeding import Feed
+from shared.finetuning.methods.build import techniques
+from shared.finetuning.methods.technique import Technique
+from shared.finetuning.options import PROMPTED
+from shared.finetuning.recipe import Recipe
+from shared.finetuning.validate import validate
+
+
+def collator(model: HeadedModel, feed: Feed) -> Collator:
+    """Return what makes batches for the heads of the model."""
+    hide = masker(feed.tokenizer) if any(s.kind == "mlm" for s in model.specs.values()) else None
+    return Collator(list(model.specs.values()), feed, hide)
+
+
+def tune(
+    model: HeadedModel,
+    feed: Feed,
+    recipe: Recipe,
+    train: list[Example],
+    valid: list[Example],
+    work: Path,
+    *,
+    earlier: Sequence[Example] = (),
+    tracking: Path | None = None,
+    progress: bool,
+    watchers: Sequence[Technique] = (),
+) -> dict[str, Any]:
+    """Fit the heads, then tune as the (resolved) recipe says; returns the curves.
+
+    `earlier` are rows that were learnt before, for what holds on to them; `watchers` come behind the
+    recipe's own techniques.
+    """
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    if recipe.train.pairs:
+        return pairing.tune(model, feed, recipe, train, valid, work, tracking=tracking, progress=progress)
+    steps = loop.total_steps(len(train), recipe.train)
+    parts = [*techniques(recipe, steps=steps, earlier=earlier, feed=feed), *watchers]
+    try:
+        train = started(model, feed, recipe, train, parts)
+        if recipe.method.kind == "frozen":
+            return {"losses": [], "epochs": []}
+        start = copy.deepcopy(model.state_dict()) if recipe.train.blend < 1 else {}
+        losses, epochs = loop.fit(
+            model,
+            recipe,
+            train,
+            collator(model, feed),
+            (lambda: validate(model, feed, valid, recipe.train.precision)) if valid else None,
+            work,
+            techniques=parts,
+            tracking=tracking,
+            progress=progress,
+        )
+        _blend(model, start, recipe.train.blend)
+    finally:
+        for part in parts:
+            part.finish(model)
+    return {"losses": losses, "epochs": epochs}
+
+
+def _blend(model: HeadedModel, start: Mapping[str, torch.Tensor], share: float) -> None:
+    """Set the model's weights to `share` of themselves and the rest of `start`, where that has any."""
+    with torch.no_grad():
+        for name, own in model.state_dict().items():
+            if name in start and own.is_floating_point():
+                own.lerp_(start[name].to(own.device), 1 - share)
+
+
+def started(
+    model: HeadedModel, feed: Feed, recipe: Recipe, train: list[Example], parts: list[Technique]
+) -> list[Example]:
+    """Prepare the model, fit its heads, and give the rows the base's vectors where a head keeps near them."""
+    frozen = recipe.method.kind == "frozen"
+    precision = "fp32" if frozen else recipe.train.precision
+    texts = [example.text for example in train]
+    keeps = any(head.keep for head in recipe.heads.values()) and not frozen
+    fits = any(s.kind in probe.FITTED and s.name not in model.inherited for s in model.specs.values())
+    fits = fits and (frozen or recipe.train.start == "frozen")
+    # Vectors before the text change the body's from the start; other methods begin as the base.
+    prompted = recipe.method.kind in PROMPTED
+    vectors = None
+    imprints = bool(model.fresh) and recipe.train.start == "frozen"
+    if keeps or imprints or (fits and not prompted):
+        vectors = probe.encode(model, feed, texts, precision=precision)
+    if keeps and vectors is not None:
+        train = [replace(e, kept=vector) for e, vector in zip(train, vectors, strict=True)]
+    if imprints and vectors is not None:
+        imprint(model, vectors, train)
+    for part in parts:
+        part.prepare(model, recipe)
+    if fits:
+        if vectors is None or prompted:
+            vectors = probe.encode(model, feed, texts, precision=precision)
+        probe.fit_heads(model, vectors, train, c=recipe.method.c, seed=recipe.train.seed)
+    return train
