@@ -146,7 +146,10 @@ def bars(rows: pd.DataFrame, *, height: int) -> Any:
 
 
 def lines(rows: pd.DataFrame, *, x: str, y: str, series: str, height: int, names: tuple[str, str]) -> Any:
-    """Return one line a series over `x`, at most six series; `names` title the axes."""
+    """Return one line a series over `x`, which begins at 0; at most six series, in order of first sight.
+
+    `names` title the axes.
+    """
     return (
         alt.Chart(rows, height=height)
         .mark_line(strokeWidth=1.8, point=alt.OverlayMarkDef(size=14, filled=True))
@@ -155,16 +158,17 @@ def lines(rows: pd.DataFrame, *, x: str, y: str, series: str, height: int, names
                 f"{x}:Q",
                 title=names[0],
                 axis=alt.Axis(grid=False, tickMinStep=1, tickCount=8, labelOverlap=True),
+                scale=alt.Scale(zero=True, nice=False),
             ),
             y=alt.Y(f"{y}:Q", title=names[1], axis=alt.Axis(tickCount=4), scale=alt.Scale(zero=False)),
-            color=alt.Color(f"{series}:N", legend=alt.Legend(title=None, orient="top")),
+            color=alt.Color(f"{series}:N", sort=None, legend=alt.Legend(title=None, orient="top", offset=4)),
             tooltip=[f"{series}:N", f"{x}:Q", alt.Tooltip(f"{y}:Q", format=".4f")],
         )
     )
 
 
 def calibration(rows: pd.DataFrame, *, height: int, names: tuple[str, str]) -> Any:
-    """Return said confidence against the share that was right (`said`, `right`, `count`)."""
+    """Return said confidence against the share that was right (`said`, `right`, and `count` rows as size)."""
     colours = tokens(mode())
     ideal = (
         alt.Chart(pd.DataFrame({"said": [0, 1], "right": [0, 1]}))
@@ -173,11 +177,7 @@ def calibration(rows: pd.DataFrame, *, height: int, names: tuple[str, str]) -> A
     )
     seen = (
         alt.Chart(rows)
-        .mark_line(
-            strokeWidth=1.8,
-            point=alt.OverlayMarkDef(filled=True, size=34),
-            color=colours["chartCategoricalColors"][0],
-        )
+        .mark_line(strokeWidth=1.8, color=colours["chartCategoricalColors"][0])
         .encode(
             x=alt.X(
                 "said:Q",
@@ -194,7 +194,10 @@ def calibration(rows: pd.DataFrame, *, height: int, names: tuple[str, str]) -> A
             tooltip=[alt.Tooltip("said:Q", format=".0%"), alt.Tooltip("right:Q", format=".0%"), "count:Q"],
         )
     )
-    return alt.layer(ideal, seen, height=height)
+    dots = seen.mark_circle(opacity=1, color=colours["chartCategoricalColors"][0]).encode(
+        size=alt.Size("count:Q", legend=None, scale=alt.Scale(range=[24, 240], zero=True))
+    )
+    return alt.layer(ideal, seen, dots, height=height)
 
 
 def confusion(rows: pd.DataFrame, labels: Sequence[str], *, height: int, names: tuple[str, str]) -> Any:

@@ -1,6 +1,6 @@
 """The versions of an application's bundle as the models API tells them, live one first."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,8 @@ from shared.clock import parse_time
 BUNDLE = "bundle"
 # Figures of a gate that are shown as one row of three, in the order they are looked for.
 MOST_LABELS = 20  # of a confusion matrix; more can not be read
+MOST_WRONG = 40  # confusions that are listed
+_SETS = (("promised", ".0%"), ("coverage", ".1%"), ("size", ".2f"))
 HEADLINES = ("macro_f1", "ndcg_at_20", "accuracy", "recall_at_5")
 
 
@@ -108,8 +110,10 @@ def figures(metrics: Mapping[str, Any], above: str = "") -> list[tuple[str, floa
 def curves(kept: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return training curves `{losses: [{step, loss}], epochs: [{step, epoch, loss, HEAD}]}` as rows.
 
-    A row is `{step, series, value}`; the losses of training and validation are two series.
+    A row is `{step, series, value}`; the losses of training and validation are two series. `score`, the mean
+    of the heads' figures, is left out where one head alone was scored.
     """
+    single = all(len(_scores(each)) < 3 for each in kept.get("epochs", ()))
     rows = [
         {"step": each["step"], "series": "training_loss", "value": each["loss"]}
         for each in kept.get("losses", ())
@@ -117,9 +121,75 @@ def curves(kept: Mapping[str, Any]) -> list[dict[str, Any]]:
     for each in kept.get("epochs", ()):
         for name, value in each.items():
             if name not in ("step", "epoch") and isinstance(value, int | float):
+                if name == "score" and single and len(_scores(each)) > 1:
+                    continue
                 series = "validation_loss" if name == "loss" else name
                 rows.append({"step": each["step"], "series": series, "value": value})
     return rows
+
+
+def _scores(epoch: Mapping[str, Any]) -> list[str]:
+    return [name for name in epoch if name not in ("step", "epoch", "loss")]
+
+
+def calibration(head: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what is told beside a reliability plot, (name, text): gaps, temperature, label sets."""
+    sets = head.get("sets")
+    told = [
+        *((name, head.get(name), ".3f") for name in ("ece", "ece_before")),
+        ("temperature", head.get("temperature"), ".3g"),
+        *((f"sets_{n}", sets.get(n), f) for n, f in _SETS if isinstance(sets, Mapping)),
+    ]
+    return [(name, f"{value:{form}}") for name, value, form in told if isinstance(value, int | float)]
+
+
+def mistakes(head: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the confusions `{truth, predicted, count, share}` with the most rows first, at most MOST_WRONG;
+    a share is of the rows of its truth. Of equal counts the larger share comes first."""
+    labels = [str(label) for label in head["labels"]]
+    found = [
+        {"truth": labels[i], "predicted": labels[j], "count": count, "share": count / sum(row)}
+        for i, row in enumerate(head["confusion"])
+        for j, count in enumerate(row)
+        if i != j and count
+    ]
+    return sorted(found, key=lambda one: (-one["count"], -one["share"]))[:MOST_WRONG]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One engine and precision: times in ms, by head what it loses on which metric, and the slots it serves;
+    `why` says what kept it from being made."""
+
+    name: str
+    latency_ms: float = 0.0
+    batch_ms: float = 0.0
+    losses: Sequence[tuple[str, str, float]] = ()
+    within: bool = False
+    slots: Sequence[str] = ()
+    why: str = ""
+
+
+def compressed(told: Any) -> list[Measured]:
+    """Return the rows of `{slots, table}`, those that serve first; none where nothing was measured."""
+    if not isinstance(told, Mapping):
+        return []
+    slots = told.get("slots") or {}
+    rows = []
+    for one in told.get("table") or ():
+        if "why" in one:
+            rows.append(Measured(one["name"], why=str(one["why"])))
+            continue
+        losses = [(head, str(own["metric"]), float(own["loss"])) for head, own in one["heads"].items()]
+        serves = [name for name, slot in slots.items() if _serves(slot, one)]
+        times = (float(one.get("latency_ms", 0)), float(one.get("batch_ms", 0)))
+        rows.append(Measured(one["name"], *times, losses, bool(one.get("within")), serves))
+    return sorted(rows, key=lambda row: (bool(row.why), not row.slots))
+
+
+def _serves(slot: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    same = (slot["engine"], slot["precision"]) == (row["engine"], row["precision"])
+    return same and slot["path"] == row.get("path", slot["path"])
 
 
 def confusion(head: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:

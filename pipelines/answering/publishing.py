@@ -23,6 +23,7 @@ from shared.artifacts.store import Artifact, Ref
 from shared.errors import NotFound, UsageError
 from shared.evaluation.baselines import tfidf_svm
 from shared.evaluation.classification import accuracy
+from shared.finetuning import cards
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.rows import Rows
 from shared.index import flat
@@ -54,6 +55,7 @@ def train(
         _add_intents(draft.path, model, rows)
         draft.metrics = report["metrics"]
         draft.extra = {"base": recipe.base, "seconds": report["seconds"], "rows": len(rows.train)}
+        cards.write(draft.path, place.model_name)
     return _publish(place, draft.artifact, verdict, promote=promote)
 
 

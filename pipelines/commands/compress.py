@@ -31,30 +31,53 @@ def command(
         Path | None,
         typer.Option(help="Validation rows to measure on, with a column text and, if known, the labels."),
     ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            help="Layers to keep, such as 0,2,4,5; the rest learns the original's outputs on --texts."
+        ),
+    ] = None,
+    vocabulary: Annotated[
+        bool, typer.Option("--vocabulary", help="Leave out tokens that --texts never use.")
+    ] = False,
+    zeros: Annotated[
+        float | None, typer.Option(help="Share of the weights that become 0 and take no room on disk.")
+    ] = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="Training texts, for --layers and --vocabulary; labels are not read.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Find the fastest engine and precision for a model here, within a limit of what it may lose."""
     from pipelines.flow import emit
     from pipelines.tuning.artifact import find_model
+    from pipelines.tuning.shrinking import compressed, plan_of
     from shared.artifacts.store import ArtifactStore
     from shared.errors import UsageError
-    from shared.finetuning.compress import compress
     from shared.models.card import ModelCard
     from shared.settings import load_settings
 
     settings = load_settings()
     given = find_model(artifact, settings)
-    sample = _sample(data, ModelCard.read(given.path)) if data else None
+    card = ModelCard.read(given.path)
+    sample = _sample(data, card) if data else None
+    rows = _sample(texts, card) if texts else None
+    plan = plan_of(layers, vocabulary, zeros, rows)
+
+    def make(to: Path) -> "Compressed":
+        return compressed(given.path, to, plan, sample, limit=limit, work=settings.home / "work" / "shrink")
+
     if out is not None:
-        name, made = str(out), compress(given.path, out, sample, limit=limit)
+        name, made = str(out), make(out)
     elif given.manifest is None:
         raise UsageError(f"{given.path} is a folder, not an artifact; say with --out where the result goes")
     else:
         store = ArtifactStore(settings.home / "artifacts")
-        name, made = _stored(store, given.manifest, lambda to: compress(given.path, to, sample, limit=limit))
+        name, made = _stored(store, given.manifest, make)
     slots = {key: slot.model_dump(mode="json") for key, slot in made.slots.items()}
     if json:
-        emit({"artifact": name, "slots": slots, "table": made.table}, True)
+        smaller = {"smaller": made.smaller} if made.smaller else {}
+        emit({"artifact": name, "slots": slots, "table": made.table, **smaller}, True)
         return
     _show(name, made)
 
@@ -69,7 +92,8 @@ def _stored(store: "ArtifactStore", old: "Manifest", make: Any) -> tuple[str, "C
         data_hash=old.data_hash,
     ) as draft:
         made: Compressed = make(draft.path)
-        draft.metrics = {**old.metrics, "compress": made.table}
+        smaller = {"shrink": made.smaller} if made.smaller else {}
+        draft.metrics = {**old.metrics, "compress": made.table, **smaller}
         draft.extra = {**old.extra, "slots": {name: slot.path for name, slot in made.slots.items()}}
     return str(draft.artifact.ref), made
 
@@ -107,6 +131,9 @@ def _labels(row: Mapping[str, Any], column: str, kind: str) -> Any:
 
 def _show(name: str, made: "Compressed") -> None:
     print(f"artifact: {name}")
+    if made.smaller:
+        before, after = made.smaller["parameters"]
+        print(f"parameters: {before:,} -> {after:,}, loses {_losses(made.smaller['heads'])}")
     print(f"{'variant':<20} {'one text, ms':>12} {'in a batch':>11}  {'loses':<40} within")
     for row in made.table:
         if "why" in row:

@@ -16,6 +16,7 @@ from shared.artifacts.store import Artifact, Ref
 from shared.errors import BadInput
 from shared.evaluation.baselines import tfidf_svm
 from shared.evaluation.classification import accuracy
+from shared.finetuning import cards
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.rows import Rows
 from shared.models.heads import HeadSpec
@@ -50,6 +51,7 @@ def run(
         shutil.copytree(folder, draft.path, dirs_exist_ok=True)
         draft.metrics = report["metrics"]
         draft.extra = {"base": recipe.base, "seconds": report["seconds"], "rows": len(rows.train)}
+        cards.write(draft.path, place.model_name)
     ref: Ref = draft.artifact.ref
     file = to_csv(topics_of(model, described)).encode()
     return publish(place, parts={MODEL: ref}, files={TOPICS_FILE: file}, verdict=verdict, promote=promote)

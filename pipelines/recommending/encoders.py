@@ -13,6 +13,7 @@ from services.recommender.domain import FloatArray
 from services.recommender.store import ItemRow
 from services.recommender.whitening import WhitenedEncoder, Whitening
 from shared.artifacts.store import Ref
+from shared.finetuning import cards
 from shared.finetuning.recipe import Recipe
 from shared.models.text_model import TextModel
 from shared.storage.engine import Database
@@ -91,5 +92,6 @@ def store_model(place: Workplace, chosen: Candidate, **about: Any) -> Ref:
     with place.store.create(place.model_name, "model", recipe_hash=recipe_hash, data_hash=data_hash) as draft:
         shutil.copytree(chosen.folder, draft.path, dirs_exist_ok=True)
         chosen.whitening.save(draft.path / WHITENING)
+        cards.write(draft.path, place.model_name)
         draft.metrics, draft.extra = dict(about.pop("metrics", {})), {"encoder": chosen.name, **about}
     return draft.artifact.ref

@@ -23,7 +23,8 @@ Row = Mapping[str, Any]
 
 def predictions(folder: Path, file: Path, home: Path) -> Iterator[dict[str, Any]]:
     """Give one answer a row, in the file's order: with its `id` where it has one, and what the model's one
-    head says, or `heads` by name where it has several.
+    head says, or `heads` by name where it has several. A classify head also says the `set` of labels that
+    holds the truth with the chance its model card promises, most probable first.
 
     The file has the columns of training without what was learnt. Raises what reading the file does.
     """
@@ -128,11 +129,12 @@ def _plain(head: HeadSpec, raw: Any) -> list[dict[str, Any]]:
     for row in values:
         shares = {label: round(float(p), 6) for label, p in zip(head.labels, row, strict=True)}
         said: dict[str, Any] = {"label": head.labels[int(row.argmax())]}
+        sets = {"set": head.label_set(row)} if head.kind == "classify" and head.set_cut is not None else {}
         if head.kind == "multilabel":
             said = {
                 "labels": [label for label, p, cut in zip(head.labels, row, cuts, strict=True) if p >= cut]
             }
-        found.append({**said, "probabilities": shares})
+        found.append({**said, "probabilities": shares, **sets})
     return found
 
 

@@ -5,7 +5,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from pipelines.tuning.foreign import fit_refusal
 from pipelines.tuning.sources import Given
 from pipelines.tuning.trained_on import FILE as DATA
 from pipelines.tuning.trained_on import described
-from shared.artifacts.files import write_json
+from shared.artifacts.files import full_disk_named, write_json
 from shared.artifacts.manifest import check_name
 from shared.artifacts.store import ArtifactStore, Draft
 from shared.errors import Conflict
@@ -29,8 +29,10 @@ from shared.finetuning.train import finetune
 from shared.models.heads import HeadSpec
 from shared.models.text_model import TextModel
 from shared.settings import Settings
+from shared.telemetry import logger
 
 MADE_TEST = "test.json"  # in the folder: what was printed of the test rows
+_LOG = logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,10 @@ def run(wanted: Wanted, settings: Settings) -> Made:
     """Tune, measure on the test rows and keep; raises what `finetune` does, Conflict for a folder in use."""
     started = time.monotonic()
     asked = wanted.recipe.hash()
-    with place_of(wanted.name, wanted.out, settings, data_hash(wanted.given.data)) as place:
+    with (
+        full_disk_named(wanted.out or settings.home),
+        place_of(wanted.name, wanted.out, settings, data_hash(wanted.given.data)) as place,
+    ):
         report = finetune(
             wanted.recipe,
             wanted.given.data,
@@ -80,6 +85,27 @@ def run(wanted: Wanted, settings: Settings) -> Made:
     return Made(place.name(), wanted.task, report.recipe.base, seconds, metrics)
 
 
+def unseen_labels(
+    recipe: Recipe,
+    model: TextModel,
+    test: Mapping[str, Sequence[Mapping[str, Any]]],
+    aside: str | None = None,
+) -> dict[str, dict[str, int]]:
+    """Return by classify head the labels of test rows that it doesn't know, with their rows; `aside` is a
+    label that stands for none."""
+    found: dict[str, dict[str, int]] = {}
+    for name, spec in model.heads.items():
+        head = recipe.heads.get(name)
+        if spec.kind != "classify" or head is None:
+            continue
+        for row in test.get(str(head.data), ()):
+            label = recipe.rename(name, str(row.get(head.target) or "").strip())
+            if label and label != aside and label not in spec.labels:
+                own = found.setdefault(name, {})
+                own[label] = own.get(label, 0) + 1
+    return found
+
+
 def _with_files(folder: Path, asked: Recipe) -> None:
     """Put the files back into the resolved recipe: explanations look up training rows there."""
     path = folder / "recipe.json"
@@ -94,6 +120,13 @@ def _measured(wanted: Wanted, recipe: Recipe, folder: Path, home: Path) -> dict[
     data = {name: Rows([], rows) for name, rows in wanted.given.test.items()}
     hidden = [HeadSpec(name=name, kind="mlm") for name, head in recipe.heads.items() if head.kind == "mlm"]
     rows = examples(recipe, [*model.heads.values(), *hidden], data, "valid")
+    for name, unseen in unseen_labels(recipe, model, wanted.given.test, wanted.foreign_label).items():
+        _LOG.warning(
+            "test rows have labels that training had not; no figure counts them",
+            head=name,
+            rows=sum(unseen.values()),
+            labels=sorted(unseen)[:5],
+        )
     found: dict[str, dict[str, Any]] = {name: dict(own) for name, own in figures(model, rows).items()}
     for name, value in perplexities(folder, recipe, rows, home=home).items():
         found[name] = {"perplexity": value}

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,20 +15,36 @@ from typing import Any
 from shared.errors import StorageFull
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_TOLD = re.compile(r"\(os error (\d+)\)")
+_TORCH = re.compile(r"PytorchStreamWriter failed writing file|inline_container\.cc.*unexpected pos")
 
 
 @contextmanager
 def full_disk_named(where: Path) -> Iterator[None]:
-    """Turn "no space", "over quota" and "over the file-size limit" into StorageFull naming `where`."""
+    """Turn "no space", "over quota" and "over the file-size limit" into StorageFull naming `where`, also
+    where a library tells of them in a text of its own."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in _FULL:
+    except Exception as error:
+        why = _full(error)
+        if why is None:
             raise
         raise StorageFull(
-            f"no room left to write {where} ({error.strerror}); free some space "
+            f"no room left to write {where} ({why}); free some space "
             "(`trillium artifacts prune --keep N` removes old versions) and run it again; nothing was changed"
         ) from error
+
+
+def _full(error: Exception) -> str | None:
+    """Return what the system said of a full disk, None for any other error."""
+    number = error.errno if isinstance(error, OSError) else None
+    told = _TOLD.search(str(error)) if number is None else None
+    if told:  # libraries written in Rust
+        number = int(told[1])
+    if number in _FULL:
+        return os.strerror(number)
+    # torch says neither why nor with a number; what else keeps a file from being written is not worth a guess
+    return "a file could not be written to its end" if _TORCH.search(str(error)) else None
 
 
 def sha256_of(path: Path) -> str:

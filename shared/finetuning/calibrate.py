@@ -1,14 +1,17 @@
-"""Temperature and thresholds, fitted on validation logits of the serving engine."""
+"""Temperature, thresholds and label sets, fitted on validation logits of the serving engine."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
+from shared.evaluation.conformal import Coverage, coverage, label_sets, lac_threshold
 from shared.models.heads import FloatArray, HeadSpec, sigmoid, softmax
 
 MIN_ROWS = 20  # below that a temperature is noise
+MISS = 0.1  # of label sets: so many may lack the truth
 Array = npt.NDArray[np.float64]
 
 
@@ -39,6 +42,30 @@ def thresholds(probabilities: FloatArray, targets: Array) -> list[float]:
         _threshold(probabilities[:, j], targets[:, j]) if targets[:, j].sum() >= 5 else 0.5
         for j in range(probabilities.shape[1])
     ]
+
+
+def set_cut(probabilities: FloatArray, targets: Array) -> float | None:
+    """Return from which probability a label belongs to the set that holds the truth in 9 of 10 texts.
+
+    `probabilities` is (n, labels), `targets` (n,) label positions. None for under 20 rows. The cut is rounded
+    down, so that no row falls out of its set by rounding.
+    """
+    if len(probabilities) < MIN_ROWS:
+        return None
+    cut = lac_threshold(probabilities, targets.astype(int).tolist(), miss=MISS)
+    return math.floor(cut * 1e6) / 1e6
+
+
+def set_coverage(probabilities: FloatArray, targets: Array) -> Coverage:
+    """Return what such sets hold on rows that did not set their cut: each half is measured by the other's."""
+    truth = targets.astype(int)
+    sets: list[list[int]] = [[] for _ in truth]
+    halves = (np.arange(0, len(truth), 2), np.arange(1, len(truth), 2))
+    for fitted, measured in (halves, halves[::-1]):
+        cut = lac_threshold(probabilities[fitted], truth[fitted].tolist(), miss=MISS)
+        for row, own in zip(measured, label_sets(probabilities[measured], cut), strict=True):
+            sets[row] = own
+    return coverage(sets, truth.tolist())
 
 
 def _threshold(p: FloatArray, real: Array) -> float:

@@ -17,7 +17,7 @@ from shared.models.heads import HeadSpec
 FILE = "card.md"
 WORST = 8  # labels and confusions that are shown
 FEW = 10  # rows: a figure of fewer says little
-_TOLD = ("manifest", "recipe", "data", "evaluation", "test")
+_TOLD = ("manifest", "recipe", "data", "evaluation", "test", "shrink")
 _USES = {
     "classify": "gives one of {n} labels with a probability: {labels}",
     "multilabel": "gives each of {n} labels a probability of its own: {labels}",
@@ -39,9 +39,9 @@ def render(folder: Path, name: str, *, checks: Mapping[str, Any] | None = None) 
     """Return the card as Markdown.
 
     It reads `model.json` (or `generator.json`), and, where they are, `manifest.json`, `recipe.json`,
-    `data.json`, `evaluation.json` and `test.json`; what a model does not know is left out. `checks` are
-    further tables by title, measured afterwards: `{TITLE: [{COLUMN: value}]}`. Raises NotFound for a folder
-    that holds no model, Damaged for a broken file.
+    `data.json`, `evaluation.json`, `test.json` and `shrink.json`; what a model does not know is left out.
+    `checks` are further tables by title, measured afterwards: `{TITLE: [{COLUMN: value}]}`. Raises NotFound
+    for a folder that holds no model, Damaged for a broken file.
     """
     told = {file: _read(folder / f"{file}.json") for file in _TOLD}
     lines = [f"# {name}", ""]
@@ -52,7 +52,7 @@ def render(folder: Path, name: str, *, checks: Mapping[str, Any] | None = None) 
         card = ModelCard.read(folder)
         heads = card.heads
         lines += _model(card)
-    lines += _data(told) + _training(told) + _figures(told["test"], heads)
+    lines += _data(told) + _training(told) + _smaller(told["shrink"]) + _figures(told["test"], heads)
     for head in heads:
         lines += _validation(head, told["evaluation"].get(head.name, {}))
     if heads and card.out_of_scope is not None:
@@ -141,6 +141,31 @@ def _training(told: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _smaller(told: Mapping[str, Any]) -> list[str]:
+    if not told:
+        return []
+    before, after = told["parameters"]
+    done = [
+        f"layers {', '.join(map(str, told['layers']))} kept and taught by the original"
+        if "layers" in told
+        else "",
+        f"{told['tokens'][0]:,} tokens cut to {told['tokens'][1]:,}" if "tokens" in told else "",
+        f"{_number(told['zeros'])} of the body's weights are 0" if "zeros" in told else "",
+    ]
+    rows = [
+        {"head": name, "metric": one["metric"], "loss": one["loss"]} for name, one in told["heads"].items()
+    ]
+    return [
+        "## Made smaller",
+        "",
+        f"{'; '.join(part for part in done if part)}: {before:,} parameters became {after:,}. What is lost "
+        "against the original, each head on its own metric:",
+        "",
+        *_table(rows),
+        "",
+    ]
+
+
 def _figures(test: Mapping[str, Any], heads: Sequence[HeadSpec]) -> list[str]:
     if not test:
         return ["## Test figures", "", "No test file was given: only the validation figures are known.", ""]
@@ -166,6 +191,14 @@ def _validation(head: HeadSpec, told: Mapping[str, Any]) -> list[str]:
             f"Calibration: the expected gap between confidence and accuracy is {_number(told['ece'])}; it "
             f"was {_number(told['ece_before'])} before temperature scaling (temperature "
             f"{_number(told['temperature'])}). Both are measured on the rows that set the temperature.",
+            "",
+        ]
+    if told.get("sets"):
+        sets = told["sets"]
+        lines += [
+            f"Label sets: `predict` gives the set of labels that shall hold the true one in "
+            f"{_number(sets['promised'])} of texts like these; on validation rows that did not set the "
+            f"cut it did in {_number(sets['coverage'])}, with {_number(sets['size'])} labels on average.",
             "",
         ]
     if told.get("confusion"):

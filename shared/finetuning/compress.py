@@ -4,7 +4,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,14 @@ _LOG = logger(__name__)
 @dataclass(frozen=True)
 class Compressed:
     """The slots as they stand in the card, and one row of the table for each variant: `{name, engine,
-    precision, threads, latency_ms, batch_ms, heads: {NAME: {metric, loss, …}}, alone, within, megabytes}`,
-    or `{name, engine, precision, why}` where it can't be made here. Times are medians in ms a text, of one
-    text and of a batch of 32; `alone` is how far a text's numbers move with what stands beside it."""
+    precision, path, threads, latency_ms, batch_ms, heads: {NAME: {metric, loss, …}}, alone, within,
+    megabytes}`, or `{name, engine, precision, path, why}` where it can't be made here. Times are medians in
+    ms a text, of one text and of a batch of 32; `alone` is how far a text's numbers move with what stands
+    beside it."""
 
     slots: dict[SlotName, Slot]
     table: list[dict[str, Any]]
+    smaller: dict[str, Any] = field(default_factory=dict)  # what `shrink` measured, where it was asked
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,8 @@ def _try_all(bench: _Bench) -> tuple[list[_Tried], list[dict[str, Any]]]:
     tried, table = [], []
     for variant in variants():
         row: dict[str, Any] = {
-            "name": variant.name, "engine": variant.engine, "precision": variant.precision
+            "name": variant.name, "engine": variant.engine, "precision": variant.precision,
+            "path": variant.path,
         }  # fmt: skip
         table.append(row)
         try:
@@ -204,7 +207,7 @@ def _rounded(judged: dict[str, Any]) -> dict[str, Any]:
 
 
 def _calibrated(head: HeadSpec, sample: Sample, logits: FloatArray) -> HeadSpec:
-    """Return the head with temperature and thresholds fitted on these numbers where the truth is known."""
+    """Return the head with its calibration fitted on these numbers where the truth is known."""
     truth = sample.truth.get(head.name)
     if not truth or len(truth) < calibrate.MIN_ROWS:
         return head
@@ -212,8 +215,8 @@ def _calibrated(head: HeadSpec, sample: Sample, logits: FloatArray) -> HeadSpec:
     targets = table.argmax(1).astype(np.float64) if head.kind == "classify" else table
     head = head.model_copy(update={"temperature": calibrate.temperature(head, own, targets)})
     if head.kind == "multilabel":
-        head = head.model_copy(update={"thresholds": calibrate.thresholds(head.decode(own), targets)})
-    return head
+        return head.model_copy(update={"thresholds": calibrate.thresholds(head.decode(own), targets)})
+    return head.model_copy(update={"set_cut": calibrate.set_cut(head.decode(own), targets)})
 
 
 def _choose(
@@ -263,6 +266,7 @@ def _slot(bench: _Bench, one: _Tried, name: SlotName, threads: int, engine: Engi
         tolerance=max(selftest.TOLERANCE, 2 * off),
         temperatures={head.name: head.temperature for head in labelled},
         thresholds={head.name: head.thresholds for head in labelled if head.thresholds is not None},
+        set_cuts={head.name: head.set_cut for head in labelled if head.set_cut is not None},
     )
 
 

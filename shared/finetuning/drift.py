@@ -66,7 +66,7 @@ def judge(reference: TextModel, other: TextModel, sample: Sample, raw: Raw, got:
         elif head.kind == "span":
             found[name] = _answers(reference, other, sample)
         elif head.kind in ("tag", "entity"):
-            found[name] = _tokens(reference, head, sample, raw[name], got[name])
+            found[name] = _tokens((reference, other), head, sample, raw[name], got[name])
         else:
             found[name] = _numbers(raw[name], got[name])
     return found
@@ -143,12 +143,15 @@ def marked(head: HeadSpec, truth: Labels) -> np.ndarray[Any, np.dtype[np.bool_]]
 
 
 def _tokens(
-    model: TextModel, head: HeadSpec, sample: Sample, raw: FloatArray, got: FloatArray
+    models: tuple[TextModel, TextModel], head: HeadSpec, sample: Sample, raw: FloatArray, got: FloatArray
 ) -> dict[str, Any]:
     one, two, same = [], [], []
-    for at, encoding in enumerate(sample.encode(model)):
+    read = zip(*(sample.encode(model) for model in models), strict=True)  # each cuts texts its own way
+    for at, cut in enumerate(read):
         places = [(word.start, word.end) for word in words(sample.texts[at])]
-        before, after = (word_tags(head, rows[at], encoding.offsets, places) for rows in (raw, got))
+        before, after = (
+            word_tags(head, rows[at], own.offsets, places) for rows, own in zip((raw, got), cut, strict=True)
+        )
         same += [a == b for a, b in zip(before, after, strict=True)]
         one.append([entities.Span(*found) for found in joined(places, before)])
         two.append([entities.Span(*found) for found in joined(places, after)])

@@ -18,6 +18,7 @@ from shared.models.heads import FloatArray, HeadSpec
 from shared.models.text_model import TextModel
 
 Figures = dict[str, Interval]
+FEW_DRAWS = 300  # of figures on validation rows, where the third digit of a bound says nothing
 MOST_PAIRS = 5000  # of an embed head: every anchor is compared with every positive
 
 
@@ -30,17 +31,21 @@ def calibrate_served(
     `held` is what another model said of the rows, where the served one has learnt from them.
 
     classify has `rows`, `labels`, `accuracy`, `macro_f1`, `ece` (and `ece_before` the calibration),
-    `temperature`, `confusion` counts (true, predicted) and `reliability` bins; multilabel `rows` and
-    `micro_f1`; embed `rows` and `mrr`; the others `rows` and `score` as while training, tag also a `report`
-    of precision, recall, f1 and support by kind of entity.
+    `temperature`, `confusion` counts (true, predicted), `reliability` bins and, from 20 rows on, `sets`: the
+    share `promised` and the `coverage` and mean `size` of label sets on rows that did not set their cut;
+    multilabel `rows` and `micro_f1`; embed `rows` and `mrr`; the others `rows` and `score` as while training,
+    tag also a `report` of precision, recall, f1 and support by kind of entity. All but embed have
+    `intervals`, `figures` of these rows as {METRIC: [value, low, high]}.
     """
     said = said_by(served, valid) if held is None else held
     heads, evaluation = [], {}
     for spec in served.heads.values():
         chosen = [i for i, row in enumerate(valid) if spec.name in row.targets]
         if chosen:
-            own = [valid[i] for i in chosen]
-            spec, evaluation[spec.name] = _evaluated(spec, own, [said[i] for i in chosen], served)
+            own, told = [valid[i] for i in chosen], [said[i] for i in chosen]
+            spec, evaluation[spec.name] = _evaluated(spec, own, told, served)
+            if spec.kind != "embed":
+                evaluation[spec.name]["intervals"] = _intervals(spec, own, told, served)
         heads.append(spec)
     export.with_heads(out, heads)
     selftest.check(out, TextModel.open(out).probe)
@@ -71,9 +76,24 @@ def _evaluated(
         spec = spec.model_copy(update={"thresholds": calibrate.thresholds(spec.decode(logits), targets)})
         decided = spec.decode(logits) >= np.asarray(spec.thresholds)
         return spec, {"rows": len(rows), "micro_f1": classification.micro_f1(targets > 0, decided)}
-    return spec, _classified(spec, logits, targets) | {
-        "ece_before": _classified(before, logits, targets)["ece"]
+    probabilities = spec.decode(logits)
+    spec = spec.model_copy(update={"set_cut": calibrate.set_cut(probabilities, targets)})
+    found = _classified(spec, logits, targets)
+    found["ece_before"] = _classified(before, logits, targets)["ece"]
+    if spec.set_cut is not None:
+        held = calibrate.set_coverage(probabilities, targets)
+        found["sets"] = {"promised": 1 - calibrate.MISS, **held._asdict()}
+    return spec, found
+
+
+def _intervals(
+    spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said], served: TextModel
+) -> dict[str, list[float]]:
+    measured = _FIGURES[spec.kind](spec, rows, said, served)
+    found = {
+        title: interval(metric, *columns, draws=FEW_DRAWS) for title, (metric, *columns) in measured.items()
     }
+    return {title: list(values) for title, values in found.items() if np.isfinite(values).all()}
 
 
 def _classified(spec: HeadSpec, logits: FloatArray, targets: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from shared.finetuning.methods.stored import load_whole
 from shared.models.batching import IntArray
 from shared.models.card import HEADS, RESTORE, ModelCard
 from shared.models.heads import FloatArray
+from shared.models.sparse import dense
 
 
 class TorchEngine:
@@ -50,8 +51,9 @@ def load_model(path: Path) -> HeadedModel:
     """Return the trained model of a folder, on the CPU; raises Damaged as `load` does."""
     card = ModelCard.read(path)
     try:
-        model = HeadedModel(load_whole(path), card.pooling, card.heads, {})
-        model.heads.load_state_dict(load_file(path / HEADS))
+        with dense(path) as whole:
+            model = HeadedModel(load_whole(whole), card.pooling, card.heads, {})
+            model.heads.load_state_dict(load_file(whole / HEADS))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise Damaged(f"the weights in {path} can't be read: {error}; {RESTORE}") from error
     return model.eval()

@@ -21,8 +21,8 @@ class Slot(BaseModel):
     """One measured way to serve a model: which graph, in which engine, on how many threads.
 
     `path` and `self_test` (its own stored outputs, compared within `tolerance`) are relative to the model
-    folder. `temperatures` and `thresholds` by head replace those of the card's heads: they were fitted on
-    this slot's outputs. A head that is in neither keeps the card's.
+    folder. `temperatures`, `thresholds` and `set_cuts` by head replace those of the card's heads: they were
+    fitted on this slot's outputs. A head that is in none keeps the card's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +35,7 @@ class Slot(BaseModel):
     tolerance: float = Field(gt=0)
     temperatures: dict[str, float] = {}
     thresholds: dict[str, list[float]] = {}
+    set_cuts: dict[str, float] = {}
 
     @field_validator("path", "self_test")
     @classmethod
@@ -44,12 +45,14 @@ class Slot(BaseModel):
         return name
 
     def calibrated(self, head: HeadSpec) -> HeadSpec:
-        """Return `head` with this slot's temperature and thresholds."""
+        """Return `head` with this slot's temperature, thresholds and cut of label sets."""
         changed: dict[str, object] = {}
         if head.name in self.temperatures:
             changed["temperature"] = self.temperatures[head.name]
         if head.name in self.thresholds:
             changed["thresholds"] = self.thresholds[head.name]
+        if head.name in self.set_cuts:
+            changed["set_cut"] = self.set_cuts[head.name]
         return HeadSpec.model_validate({**head.model_dump(), **changed}) if changed else head
 
 

@@ -16,6 +16,7 @@ from shared.models.text_model import TextModel
 from shared.text.words import Word, words
 
 KINDS = ("classify", "multilabel", "regress", "score", "embed")
+BEHIND = 1000  # characters beyond twice what is read: a mask is shorter than the words that it covers
 MOST = 64  # masked texts: of a longer text, neighbouring words are masked together
 _MASKS = ("[MASK]", "<mask>")
 
@@ -62,20 +63,33 @@ def occlusion(
     if (spec.kind in ("score", "embed")) != (other is not None):
         raise BadInput(f"a {spec.kind} head {'needs' if other is None else 'reads no'} second text")
     found = words(text)
-    end = _end_of_reading(model, text)
-    read = [word for word in found if word.start < end]
-    places = np.array_split(np.arange(len(read)), max(1, min(len(read), MOST)))
-    runs = [read[at[0] : at[-1] + 1] for at in places if len(at)]
+    runs = runs_of(model, text, found)
+    text = readable(model, text)
     cover, _ = mask_token(model)
-    masked = [text[: run[0].start] + _covered(text, run, cover) + text[run[-1].end :] for run in runs]
+    masked = [text[: run[0].start] + covered(text, run, cover) + text[run[-1].end :] for run in runs]
     rows = _numbers(model, spec, [text, *masked], other)
     answer, measure = reading(spec, rows[0], label)
     values = measure(rows)
-    weights = np.zeros(len(found))
-    for place, drop in zip(places, values[0] - values[1:], strict=False):
-        weights[place] = drop / len(place)
-    tokens = [Token(*word, round(float(w), 6)) for word, w in zip(found, weights, strict=True)]
-    return Explanation(answer, tokens, "occlusion")
+    return Explanation(answer, weighed(found, runs, values[0] - values[1:]), "occlusion")
+
+
+def runs_of(model: TextModel, text: str, found: Sequence[Word]) -> list[Sequence[Word]]:
+    """Return the words of the text that the model reads, in at most 64 runs of neighbours."""
+    end = _end_of_reading(model, text)
+    read = [word for word in found if word.start < end]
+    places = np.array_split(np.arange(len(read)), max(1, min(len(read), MOST)))
+    return [read[at[0] : at[-1] + 1] for at in places if len(at)]
+
+
+def readable(model: TextModel, text: str) -> str:
+    """Return the text without what lies too far behind the model's length for any masking to reach it."""
+    return text[: 2 * _end_of_reading(model, text) + BEHIND]
+
+
+def weighed(found: Sequence[Word], runs: Sequence[Sequence[Word]], drops: Array) -> list[Token]:
+    """Return all words with their weight: the run's drop shared among its words, 0 for a word in no run."""
+    weights = {word: drop / len(run) for run, drop in zip(runs, drops, strict=True) for word in run}
+    return [Token(*word, round(float(weights.get(word, 0.0)), 6)) for word in found]
 
 
 def explained_head(model: TextModel, name: str | None) -> HeadSpec:
@@ -153,7 +167,8 @@ def _end_of_reading(model: TextModel, text: str) -> int:
     return max((end for _, end in encoding.offsets), default=0)
 
 
-def _covered(text: str, run: Sequence[Word], mask: str) -> str:
+def covered(text: str, run: Sequence[Word], mask: str) -> str:
+    """Return the piece of the text from the first word of the run to its last, each word masked."""
     pieces, at = [], run[0].start
     for word in run:
         pieces += [text[at : word.start], mask]

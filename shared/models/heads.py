@@ -21,7 +21,9 @@ class HeadSpec(BaseModel):
     `embed` gives unit-length vectors and has no labels; the first n numbers of a vector are a smaller
     vector for every n in `sizes` (Matryoshka), once scaled to length 1. `classify` gives one probability
     per label, summing to 1. `multilabel` gives an independent probability per label; `thresholds`, one
-    per label in its order, say from where a label counts as given (0.5 where there are none). `regress`
+    per label in its order, say from where a label counts as given (0.5 where there are none). The labels
+    of a classify head from probability `set_cut` on make the set that holds the truth with a promised
+    chance (`label_set`); None where too few validation rows were known. `regress`
     gives a number: the raw output times `spread` plus `centre`. `tag` gives every token one of its BIO
     labels, `O` first; `entity` the labels of a given span, as the mean over the span's tokens. `score`
     says in 0..1 how well two texts belong together, `span` where in the second text the answer to the
@@ -36,6 +38,7 @@ class HeadSpec(BaseModel):
     labels: list[str] = []
     temperature: float = Field(1.0, gt=0)
     thresholds: list[float] | None = None
+    set_cut: float | None = Field(None, ge=0, le=1)
     centre: float = 0.0
     spread: float = Field(1.0, gt=0)
     sizes: list[int] = []
@@ -55,6 +58,16 @@ class HeadSpec(BaseModel):
         if self.kind == "embed":
             return dim
         return {"regress": 1, "score": 1, "span": 2}.get(self.kind, len(self.labels))
+
+    def label_set(self, probabilities: FloatArray) -> list[str]:
+        """Return the labels at or above `set_cut`, most probable first; the most probable one is always in.
+
+        `probabilities` is (labels,). Equal ones keep the order of the labels; without a cut all belong.
+        """
+        order = np.argsort(-probabilities, kind="stable")
+        low = (self.set_cut or 0.0) - 1e-7  # a float32 at the cut itself belongs
+        size = max(1, int(np.sum(probabilities >= low)))
+        return [self.labels[int(at)] for at in order[:size]]
 
     def decode(self, logits: FloatArray) -> FloatArray:
         """Turn logits into what the head says: probabilities (…, labels) in 0..1, numbers (n,) for regress

@@ -16,6 +16,7 @@ from shared.models.engines import Engine, Runtime
 from shared.models.heads import BY_TOKEN, PAIRED, FloatArray, HeadSpec
 from shared.models.slots import open_engine
 from shared.models.spans import Offsets
+from shared.models.sparse import dense
 
 STRIDE = 4  # windows of a long passage overlap by the fourth part of the model's length
 _PLACES = {
@@ -89,7 +90,8 @@ class TextModel:
         Raises NotFound when the folder is no model, Damaged when a file is broken or the stored
         texts don't give their stored outputs.
         """
-        opened = open_engine(path, slot, engine, threads)
+        with dense(path) as whole:
+            opened = open_engine(whole, slot, engine, threads)
         tokenizer = load_tokenizer(path / TOKENIZER, opened.card.max_tokens)
         model = cls(opened.card, tokenizer, opened.engine, opened.served_by)
         selftest.check(path, model.probe, opened.self_test, opened.tolerance)
@@ -98,7 +100,8 @@ class TextModel:
     @classmethod
     def open(cls, path: Path, *, threads: int | None = None, engine: Runtime = "onnx") -> "TextModel":
         """Load without the self-test, by default the exported graph: for the export, which writes it."""
-        opened = open_engine(path, "interactive", engine, threads)
+        with dense(path) as whole:
+            opened = open_engine(whole, "interactive", engine, threads)
         tokenizer = load_tokenizer(path / TOKENIZER, opened.card.max_tokens)
         return cls(opened.card, tokenizer, opened.engine, opened.served_by)
 

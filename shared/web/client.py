@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx2
 
@@ -64,6 +65,10 @@ class ServiceClient:
     def models(self, *, next: str | None = None, limit: int = 50) -> dict[str, Any]:  # noqa: A002 the contract's word
         """Return a page of versions, newest first: {models, live, rollback_to, history, next}."""
         return self.get("/v1/models", params={"next": next, "limit": limit})
+
+    def model(self, ref: str) -> dict[str, Any]:
+        """Return one version with its recipe, curves, figures, card and what compressing it lost."""
+        return self.get(f"/v1/models/{quote(ref, safe='@')}")
 
     def runs(self, *, next: str | None = None, limit: int = 50) -> dict[str, Any]:  # noqa: A002 the contract's word
         """Return a page of training runs, newest first: {runs, next}."""

@@ -1,21 +1,22 @@
 """The models API of a service: what was made, what is live, and moving it."""
 
-import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from shared.artifacts.live import BUNDLE, Pointer
 from shared.artifacts.store import Artifact, ArtifactStore, Ref
-from shared.errors import BadInput
+from shared.errors import BadInput, NotFound
+from shared.web.model_files import about, shown
 from shared.web.principal import Principal, require
 
 RUN_KINDS = frozenset({"model", "ranker"})
-_LARGEST = 2_000_000  # bytes of a file of curves; what is larger is for a download, not for a page
 
 Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(alias="next", max_length=100)]
+_REF = r"^[a-z0-9][a-z0-9_-]{0,63}@[1-9][0-9]{0,8}$"
+Named = Annotated[str, Path(pattern=_REF)]
 
 
 class Gate(BaseModel):
@@ -42,6 +43,22 @@ class Version(BaseModel):
     evaluation: Any = None
 
 
+class Detail(Version):
+    """One artifact with all that its folder tells.
+
+    The files are those of artifact `of`: the artifact itself, for a bundle its model. `recipe` is the
+    resolved one; `test` the figures of a test file, `{METRIC: [value, low, high]}` with 95 % intervals, by
+    head where there are several; `card` the model card as Markdown; `compressed` what `trillium compress`
+    measured: `{slots, table}`, a row of the table for each engine and precision with the loss of every head.
+    """
+
+    of: str
+    recipe: Any = None
+    test: Any = None
+    compressed: Any = None
+    card: str | None = None
+
+
 class Move(BaseModel):
     """One move of `live`."""
 
@@ -61,7 +78,10 @@ class ModelsPage(BaseModel):
 
 
 class Run(BaseModel):
-    """One training run that ended with an artifact. `bundles` are those that pin it."""
+    """One training run that ended with an artifact. `bundles` are those that pin it.
+
+    `test` and `evaluation` are what was measured on test and on validation rows, as in `Detail`.
+    """
 
     ref: str
     kind: str
@@ -71,6 +91,9 @@ class Run(BaseModel):
     data_hash: str | None
     metrics: dict[str, Any]
     curves: Any = None
+    evaluation: Any = None
+    test: Any = None
+    seconds: float | None = None
     bundles: list[str]
 
 
@@ -86,7 +109,7 @@ class Promotion(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    ref: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}@[1-9][0-9]{0,8}$")]
+    ref: Annotated[str, Field(pattern=_REF)]
 
 
 class Moved(BaseModel):
@@ -113,6 +136,19 @@ def models_router(app: str, store: ArtifactStore, reader: str, admin: str) -> AP
             history=[Move.model_validate(move) for move in state.history] if state else [],
             next=following,
         )
+
+    @router.get("/models/{ref}", dependencies=[Depends(looks)])
+    def model(ref: Named) -> Detail:
+        mine = {str(one.ref): one for one in _newest_first(store, app)}
+        if ref not in mine:
+            raise NotFound(f"{app} has no artifact {ref}; GET /v1/models lists what there is")
+        state = store.pointers.read(app)
+        one = mine[ref]
+        source = one
+        if one.manifest.kind == BUNDLE:
+            source = mine.get(one.manifest.parents.get("model", ""), one)
+        said = _version(one, state.current if state else None).model_dump()
+        return Detail.model_validate({**said, "of": str(source.ref), **about(source)})
 
     @router.get("/runs", dependencies=[Depends(looks)])
     def runs(limit: Limit = 50, cursor: Cursor = None) -> RunsPage:
@@ -161,31 +197,24 @@ def _version(one: Artifact, live: str | None) -> Version:
         parents=one.manifest.parents,
         recipe_hash=one.manifest.recipe_hash,
         data_hash=one.manifest.data_hash,
-        curves=_shown(one, "curves.json"),
-        evaluation=_shown(one, "evaluation.json"),
+        curves=shown(one, "curves.json"),
+        evaluation=shown(one, "evaluation.json"),
     )
 
 
 def _run(one: Artifact, bundles: list[Artifact]) -> Run:
+    seconds = one.manifest.extra.get("seconds")
     return Run(
         ref=str(one.ref),
         kind=one.manifest.kind,
         created=one.manifest.created,
-        recipe=one.manifest.extra.get("recipe") or _shown(one, "recipe.json"),
+        recipe=one.manifest.extra.get("recipe") or shown(one, "recipe.json"),
         recipe_hash=one.manifest.recipe_hash,
         data_hash=one.manifest.data_hash,
         metrics=one.manifest.metrics,
-        curves=_shown(one, "curves.json"),
+        curves=shown(one, "curves.json"),
+        evaluation=shown(one, "evaluation.json"),
+        test=shown(one, "test.json"),
+        seconds=seconds if isinstance(seconds, int | float) else None,
         bundles=[str(each.ref) for each in bundles if str(one.ref) in each.manifest.parents.values()],
     )
-
-
-def _shown(one: Artifact, name: str) -> Any:
-    """Return a JSON file of the artifact, None without it: a page that lists all must not fail for one."""
-    path = one.path / name
-    if name not in one.manifest.files or not path.is_file() or path.stat().st_size > _LARGEST:
-        return None
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError:
-        return None

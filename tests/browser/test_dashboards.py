@@ -165,6 +165,26 @@ def test_the_studio_moves_with_arrow_keys_and_runs_from_the_keyboard(page: Page,
     expect(page.get_by_text("similar items").first).to_be_visible()
 
 
+@pytest.mark.parametrize("look", ["light", "dark"])
+def test_every_tab_of_the_models_page_holds_its_promises(
+    contexts: dict[str, BrowserContext], address: str, look: str
+) -> None:
+    page = contexts[look].new_page()
+    watch = Watch(page)
+    page.goto(f"{address}/models")
+    wait_ready(page)
+    for view, count in (("Versions", 6), ("Runs", 3)):
+        page.get_by_test_id("stButtonGroup").get_by_text(view, exact=True).click()
+        wait_ready(page)
+        found = page.get_by_test_id("stTab")
+        assert found.count() == count
+        for at in range(count):
+            found.nth(at).click()
+            wait_ready(page)
+            assert_page(page, watch)
+    page.close()
+
+
 def test_live_moves_only_after_the_dialog(page: Page, address: str) -> None:
     page.goto(f"{address}/models")
     wait_ready(page)

@@ -523,7 +523,7 @@ def models(app: FastAPI) -> None:
             "metrics": metrics,
             "parents": {"model": f"{name}-model@{n}", "index": f"{name}-index@{n + 2}"},
             "curves": kept_curves(),
-            "evaluation": evaluation(n),
+            "evaluation": evaluation(n) if name != "support" else many_labels(n),
         }
 
     @app.get("/v1/models")
@@ -537,6 +537,18 @@ def models(app: FastAPI) -> None:
             "history": [],
             "next": None,
         }
+
+    @app.get("/v1/models/{ref}")
+    async def one(ref: str, authorization: str | None = Header(None)) -> Any:
+        who(authorization)
+        n = int(ref.rpartition("@")[2])
+        told = {"of": f"{name}-model@{n}", "card": model_card(f"{name}-model") if n > 1 else None}
+        return {**bundle(n), **told, "compressed": compressed() if n > 2 else None, "recipe": recipe(n)}
+
+    @app.get("/v1/runs")
+    async def runs(authorization: str | None = Header(None)) -> Any:
+        who(authorization)
+        return {"runs": [run(name, n) for n in range(6, 0, -1)], "next": None}
 
     @app.post("/v1/models/promote")
     async def promote(body: dict[str, Any], authorization: str | None = Header(None)) -> Any:
@@ -567,13 +579,146 @@ def evaluation(n: int) -> dict[str, Any]:
     return {"sentiment": {"macro_f1": 0.9, "labels": labels, "confusion": matrix, "reliability": bins}}
 
 
-def kept_curves() -> dict[str, Any]:
-    losses = [{"step": 10 * n, "loss": 0.15 + 0.95 * 0.9**n} for n in range(1, 37)]
+TOPICS_ASKED = "card pin transfer refund limit fee top-up rate address login".split()
+
+
+def many_labels(n: int) -> dict[str, Any]:
+    """The evaluation of a head with 70 labels, some of them hostile or Chinese."""
+    labels = [f"{what}_{why}" for what in TOPICS_ASKED for why in "lost late wrong new how why cost".split()]
+    labels[3], labels[8] = f"card {SCRIPT}", "密码忘了"
+    rng = random.Random(n)
+    matrix = [[0] * len(labels) for _ in labels]
+    for i, row in enumerate(matrix):
+        row[i] = 30 + rng.randrange(10)
+        for _ in range(3):
+            row[(i + rng.choice((1, 2, 7, 8))) % len(labels)] += rng.randrange(4)
+    sets = {"promised": 0.9, "coverage": 0.912, "size": 1.34}
+    kept = evaluation(n)["sentiment"]
+    about = {"ece": 0.021, "ece_before": 0.064, "temperature": 0.81, "sets": sets}
+    return {"intent": {**kept, **about, "labels": labels, "confusion": matrix}}
+
+
+def kept_curves(n: int = 4) -> dict[str, Any]:
+    losses = [{"step": 10 * k, "loss": 0.15 + 0.02 * n + 0.95 * 0.9**k} for k in range(1, 37)]
     epochs = [
-        {"step": 60 * e, "epoch": e, "loss": 0.2 + 0.9 * 0.6**e, "sentiment": 0.9 - 0.5 * 0.5**e}
+        {"step": 60 * e, "epoch": e, "loss": 0.2 + 0.9 * 0.6**e, "score": score, "sentiment": score}
         for e in range(1, 7)
+        for score in [0.88 + 0.005 * n - 0.5 * 0.5**e]
     ]
     return {"losses": losses, "epochs": epochs}
+
+
+def recipe(n: int) -> dict[str, Any]:
+    return {
+        "base": "all-MiniLM-L6-v2",
+        "heads": {"intent": {"kind": "classify", "data": "tickets", "labels": []}},
+        "method": {"kind": "full"} if n % 2 else {"kind": "lora", "rank": 8, "alpha": 16.0},
+        "train": {"epochs": 4 + n, "rate": 5e-5, "batch": 32, "contrast": 0.5 if n > 3 else 0.0, "seed": n},
+    }
+
+
+def run(name: str, n: int) -> dict[str, Any]:
+    def figure(value: float) -> list[float]:
+        return [round(v, 4) for v in (value, value - 0.013, value + 0.012)]
+
+    score = 0.868 + n / 100
+    told = {"accuracy": figure(score + 0.01), "macro_f1": figure(score), "ece": figure(0.05 - n / 200)}
+    return {
+        "ref": f"{name}-model@{n}",
+        "kind": "model",
+        "created": text_of(NOW - timedelta(days=9 - n)),
+        "recipe": recipe(n),
+        "recipe_hash": f"{n}" * 64,
+        "data_hash": f"{n // 3}f3" * 20,
+        "metrics": {},
+        "curves": kept_curves(n),
+        "evaluation": {"intent": {"rows": 812, "intervals": told}},
+        "test": {"accuracy": figure(score), "mcc": figure(score - 0.01)} if n > 2 else None,
+        "seconds": 120.0 + n,
+        "bundles": [f"{name}@{n}"],
+    }
+
+
+GRAPH, PART = "onnx/model.onnx", "slots/onnx-int8-part/model.onnx"
+
+
+def compressed() -> dict[str, Any]:
+    def row(name: str, latency: float, batch: float, loss: float) -> dict[str, Any]:
+        engine, precision = name.split()[:2]
+        heads = {
+            "intent": {"metric": "accuracy", "loss": loss / 9},
+            "embed": {"metric": "top-10 agreement", "loss": loss},
+        }
+        times = {"latency_ms": latency, "batch_ms": batch, "within": loss <= 0.05}
+        path = {"onnx int8": "slots/onnx-int8/model.onnx", "onnx int8 in part": PART}
+        about = {"name": name, "engine": engine, "precision": precision, "path": path.get(name, GRAPH)}
+        return {**about, "heads": heads, **times}
+
+    table = [
+        row("onnx fp32", 3.1, 2.4, 0.0),
+        row("onnx int8", 1.2, 1.22, 0.083),
+        row("onnx int8 in part", 1.5, 1.4, 0.041),
+        row("openvino fp32", 3.0, 1.9, 0.0),
+        row("openvino bf16", 2.3, 0.96, 0.008),
+        {
+            "name": "openvino int8",
+            "engine": "openvino",
+            "precision": "int8",
+            "why": 'int8 needs nncf; install the extra "compress"',
+        },
+    ]
+    slots = {
+        "interactive": {
+            "engine": "onnx",
+            "precision": "int8",
+            "path": PART,
+            "threads": 2,
+        },
+        "bulk": {"engine": "openvino", "precision": "bf16", "path": GRAPH, "threads": 2},
+    }
+    return {"slots": slots, "table": table}
+
+
+def model_card(name: str) -> str:
+    return f"""# {name}
+
+A text encoder tuned from **all-MiniLM-L6-v2** (licence of the weights: Apache-2.0).
+
+- `intent` (classify) gives one of 70 labels with a probability: card_lost, {SCRIPT}, {IMAGE}, …
+- `embed` (embed) gives a vector of length 1
+
+384 numbers a vector (mean pooling); texts are cut at 256 tokens. Fingerprint `4f1c2ab09d3e7788`.
+
+## Training
+
+Method full; epochs 6, rate 5e-05, batch 32, precision bf16, seed 0.
+
+## Test figures
+
+| metric | value | 95 % interval |
+|---|---|---|
+| accuracy | 0.9312 | 0.924 to 0.939 |
+| macro_f1 | 0.9301 | 0.922 to 0.938 |
+
+## Validation of `intent`
+
+Most frequent confusions:
+
+| truth | said | rows |
+|---|---|---|
+| card_lost | card\\|late | 7 |
+| 密码忘了 | login_new | 4 |
+
+## Limits
+
+- It knows labels, languages and kinds of text of its training rows; nothing else was measured.
+
+## Use
+
+```bash
+trillium predict {name} FILE
+```
+"""
 
 
 async def serve(first: int) -> None:

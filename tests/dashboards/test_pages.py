@@ -151,7 +151,8 @@ def test_versions_show_the_verdict_and_what_it_was_compared_with(show: Show) -> 
     assert "vs support@3" in body
     assert "Gate passed" in body
     assert "TF-IDF + linear SVM" in body
-    assert [tab.label for tab in at.get("tab")] == ["Figures", "Curves", "Calibration", "Confusion"]
+    tabs = [tab.label for tab in at.get("tab")]
+    assert tabs == ["Figures", "Curves", "Calibration", "Confusion", "Drift", "Card"]
 
 
 def test_only_admins_may_move_live(show: Show) -> None:

@@ -26,6 +26,7 @@ BY_NAME = (
     "part",
     "handoff",
     "role",
+    "slot",
     "figure",
     "curve",
     "app_name",

@@ -6,7 +6,7 @@ import pytest
 from pipelines.commands.compress import command
 from shared.artifacts.store import ArtifactStore
 from shared.errors import BadInput, UsageError
-from shared.finetuning import compress
+from shared.finetuning import cards, compress
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.rows import Rows
 from shared.finetuning.train import finetune
@@ -76,3 +76,21 @@ def test_what_can_not_be_done_is_refused(folder, tmp_path):
     with pytest.raises(BadInput, match="'moon' is no label"):
         command(str(folder), out=tmp_path / "out", data=tmp_path / "bad.jsonl")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "home") == ["bad.jsonl"]
+
+
+def test_a_smaller_model_says_what_it_lost(folder, data, tmp_path, capsys):
+    out = tmp_path / "out"
+    command(str(folder), limit=0.5, data=data, out=out, vocabulary=True, zeros=0.2, texts=data, json=True)
+    said = last_line(capsys)
+    assert set(said) == {"artifact", "slots", "table", "smaller"}
+    assert said["smaller"]["tokens"][1] <= said["smaller"]["tokens"][0]
+    assert said["smaller"]["heads"]["intent"]["loss"] <= 0.5
+    assert TextModel.load(out, slot="bulk").run(["my card"]).vectors.shape[0] == 1
+    told = cards.render(out, "x")
+    assert "## Made smaller" in told
+    assert "of the body's weights are 0" in told
+
+
+def test_layers_need_texts(folder, tmp_path):
+    with pytest.raises(UsageError, match="give --texts FILE"):
+        command(str(folder), out=tmp_path / "out", layers="0")

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from shared.artifacts.live import BUNDLE
+from shared.errors import BadInput, NotFound
 from shared.web.client import ServiceClient
 
 
@@ -88,3 +89,59 @@ def test_a_part_can_not_be_live(world, admin):
 
     with pytest.raises(BadInput):
         admin.promote("app-model@1")
+
+
+def described(world):
+    world.clock.forward(minutes=1)
+    with world.store.create("app-model", "model") as model:
+        for name in ("curves", "evaluation", "test", "recipe", "compress"):
+            (model.path / f"{name}.json").write_text(json.dumps({name: [1, 0, 2]}))
+        (model.path / "card.md").write_text("# app-model\n", "utf-8")
+        model.extra = {"seconds": 3.5}
+    with world.store.create("app", BUNDLE, parents={"model": model.artifact.ref}) as bundle:
+        pass
+    return str(bundle.artifact.ref)
+
+
+def test_one_version_tells_all_that_its_model_s_folder_holds(world, admin):
+    ref = described(world)
+    found = admin.model(ref)
+    assert (found["ref"], found["of"], found["live"]) == (ref, "app-model@1", False)
+    assert found["card"] == "# app-model\n"
+    assert found["compressed"] == {"compress": [1, 0, 2]}
+    told = ("curves", "evaluation", "test", "recipe")
+    assert {name: found[name] for name in told} == {name: {name: [1, 0, 2]} for name in told}
+    assert admin.model("app-model@1")["of"] == "app-model@1"
+    (run,) = admin.runs()["runs"]
+    assert (run["test"], run["evaluation"], run["seconds"]) == (
+        {"test": [1, 0, 2]},
+        {"evaluation": [1, 0, 2]},
+        3.5,
+    )
+
+
+def test_a_version_that_is_not_this_application_s_is_not_found(world, admin):
+    described(world)
+    with world.store.create("another-model", "model"):
+        pass
+    for ref in ("app@9", "another-model@1"):
+        with pytest.raises(NotFound, match="GET /v1/models lists"):
+            admin.model(ref)
+    for ref in ("app", "../app@1", "app@0"):
+        with pytest.raises((BadInput, NotFound)):
+            admin.model(ref)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"x" * 2_000_001])
+def test_a_card_that_can_not_be_read_is_not_shown(world, admin, content):
+    with world.store.create("app-model", "model") as model:
+        (model.path / "card.md").write_bytes(content)
+    assert admin.model("app-model@1")["card"] is None
+
+
+def test_the_contract_names_what_a_version_tells(world):
+    schema = world.client.get("/openapi.json").json()
+    assert {"of", "recipe", "test", "compressed", "card"} <= schema["components"]["schemas"]["Detail"][
+        "properties"
+    ].keys()
+    assert "get" in schema["paths"]["/v1/models/{ref}"]
