@@ -53,6 +53,6 @@ def _by_size(kind: str, rows: int) -> dict[str, Any]:
     if rows >= 6000:
         return {}
     if rows >= 1000:
-        return {"epochs": 5, "rate": 1e-4}
+        return {"epochs": 4, "rate": 1.5e-4}
     few: dict[str, Any] = {"epochs": 10, "blend": 0.7, "patience": None}
     return {**few, "contrast": 1.0} if kind == "classify" else few

@@ -221,7 +221,15 @@ def _remember_words(model: HeadedModel, base: Base) -> None:
 
 
 def _resolved(recipe: Recipe, base: Base, rows: int) -> Recipe:
-    return recipe.resolved(
+    settled: dict[str, Any] = {}
+    if recipe.distil and recipe.distil.teachers:
+        told = [Earlier.read(folder).sha256 for folder in recipe.distil.teachers]
+        settled["distil"] = recipe.distil.model_copy(update={"teachers_sha256": told})
+    if recipe.continual:
+        told_sha = Earlier.read(recipe.continual.previous).sha256
+        settled["continual"] = recipe.continual.model_copy(update={"previous_sha256": told_sha})
+        settled["base"] = base.name
+    return recipe.model_copy(update=settled).resolved(
         rows=rows, precision=best_precision(), base_sha256=base.sha256, max_tokens=base.max_tokens
     )
 

@@ -90,7 +90,7 @@ def test_labels_are_learnt_and_foreign_texts_refused(base, home, tmp_path, capsy
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
     assert (first["id"], first["label"]) == ("a", "money")
     assert set(first["probabilities"]) == {"card", "money", "rate"}
-    assert set(second) == {"label", "probabilities"}
+    assert set(second) == {"label", "probabilities", "set"}
 
 
 def test_tagged_words_and_a_folder_in_use(base, home, tmp_path, capsys):
