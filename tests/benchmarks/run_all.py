@@ -8,12 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from finetuned_sets import SETS
+
 HERE = Path(__file__).parent
 RUNS: list[list[str]] = [
     ["text_classification.py", "--task", "banking77"],
     ["text_classification.py", "--task", "phrasebank"],
     ["text_classification.py", "--task", "banking77", "--base", "bge-small-en-v1.5"],
     ["text_classification.py", "--task", "phrasebank", "--base", "bge-small-en-v1.5"],
+    *(["finetuned.py", "--set", name] for name in SETS),
+    ["finetuned.py", "--set", "banking77", "--base", "all-MiniLM-L6-v2"],
+    ["finetuned.py", "--set", "phrasebank", "--base", "all-MiniLM-L6-v2"],
     ["recommendation.py", "--set", "online_retail"],
     ["recommendation.py", "--set", "goodbooks"],
     ["support_retrieval.py"],

@@ -12,20 +12,19 @@ data, so that a stopped run goes on where it was.
 """
 
 import argparse
-import csv
 import hashlib
 import json
 import shutil
 import sys
 import tempfile
 import time
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from finetuned_sets import DATA, SETS, draw
 
 from shared.evaluation import baselines
 from shared.evaluation.classification import accuracy, bootstrap, macro_f1, paired_difference
@@ -35,9 +34,8 @@ from shared.finetuning.train import export_frozen, finetune
 from shared.models.text_model import TextModel
 from shared.settings import load_settings
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+TASKS = ("banking77", "phrasebank")
 METHODS = ("tuned", "frozen encoder + logistic regression", "TF-IDF + linear SVM")
-FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -49,40 +47,15 @@ class Part:
     test: list[dict[str, str]]
 
 
-def normal(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).lower().split())
-
-
-def draw(text: str, salt: str, parts: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{salt}\0{normal(text)}".encode()).digest()[:8]) % parts
-
-
 def split(rows: list[dict[str, str]], salt: str) -> Rows:
     held = [draw(row["text"], salt, 10) == 0 for row in rows]
     train = [row for row, out in zip(rows, held, strict=True) if not out]
     return Rows(train, [row for row, out in zip(rows, held, strict=True) if out])
 
 
-def banking77(seed: int) -> Iterator[Part]:
-    def read(name: str) -> list[dict[str, str]]:
-        with (DATA / "support" / "banking77" / name).open(encoding="utf-8", newline="") as file:
-            return [{"text": row["text"].strip(), "label": row["category"]} for row in csv.DictReader(file)]
-
-    yield Part("test", split(read("train.csv"), f"valid-{seed}"), read("test.csv"))
-
-
-def phrasebank(seed: int) -> Iterator[Part]:
-    path = DATA / "sentiment" / "financial_phrasebank" / "Sentences_50Agree.txt"
-    lines = [line for line in path.read_text("latin-1").splitlines() if line.strip()]
-    rows = [dict(zip(("text", "label"), line.rsplit("@", 1), strict=True)) for line in lines]
-    folds = [draw(row["text"], f"fold-{seed}", FOLDS) for row in rows]
-    for fold in range(FOLDS):
-        train = [row for row, f in zip(rows, folds, strict=True) if f != fold]
-        test = [row for row, f in zip(rows, folds, strict=True) if f == fold]
-        yield Part(f"fold {fold + 1}", split(train, f"valid-{seed}"), test)
-
-
-TASKS = {"banking77": banking77, "phrasebank": phrasebank}
+def parts(task: str, seed: int) -> Iterator[Part]:
+    for part in SETS[task].parts(seed):
+        yield Part(part.name, split(part.train, f"valid-{seed}"), part.test)
 
 
 def recipe_for(base: str, seed: int, given: str) -> Recipe:
@@ -134,7 +107,7 @@ def run(task: str, recipe: Recipe, seed: int, home: Path) -> list[dict[str, Any]
     done = [json.loads(line) for line in kept.read_text("utf-8").splitlines()] if kept.is_file() else []
     results = []
     vectors: Vectors = {}
-    for part in TASKS[task](seed):
+    for part in parts(task, seed):
         test = hashlib.sha256(json.dumps(part.test).encode()).hexdigest()
         key = f"{recipe.hash()}-{data_hash({'rows': part.rows})}-{test}"
         row = next((row for row in done if row["key"] == key), None)
@@ -172,7 +145,7 @@ def table(task: str, base: str, seed: int, rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Accuracy on public data, beside two plain methods.")
-    parser.add_argument("--task", choices=sorted(TASKS), required=True)
+    parser.add_argument("--task", choices=TASKS, required=True)
     parser.add_argument("--base", default="all-MiniLM-L6-v2")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--train", default="{}", help="JSON that overrides fields of the recipe's [train]")
