@@ -180,12 +180,16 @@ def killed_between_commits(world: World, kills: int) -> Seen:
     return world.check()
 
 
-def rebalanced(world: World, rounds: int, pace_s: float = 0.1) -> Seen:
-    """One worker, then two, then one again: in turn by a clean stop and by SIGKILL in a batch."""
-    first = world.worker("--pace", str(pace_s))
+def rebalanced(world: World, rounds: int, pace_s: float = 0.1, records: int = 50) -> Seen:
+    """One worker, then two, then one again: in turn by a clean stop and by SIGKILL in a batch.
+
+    The work must outlast the start of the second worker: few `records` a batch make it longer.
+    """
+    options = ("--pace", str(pace_s), "--records", str(records))
+    first = world.worker(*options)
     for number in range(rounds):
         world.wait_for_batches(first)
-        second = world.worker("--pace", str(pace_s))
+        second = world.worker(*options)
         world.wait_for_batches(second)
         world.wait_for_batches(first)
         if number % 2:
