@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from shared.finetuning.sampling import LengthGrouped
 
-class Partnered(Sampler[int]):
+
+class Partnered(LengthGrouped):
     """Shuffles rows so that each stands beside one of its label, pairs of like length together.
 
     A contrastive loss over labels learns nothing from a row without a partner, and of 77 labels a step of 32
@@ -17,15 +18,8 @@ class Partnered(Sampler[int]):
     """
 
     def __init__(self, labels: Sequence[int | None], lengths: Sequence[int], size: int, seed: int) -> None:
-        self._labels, self._lengths, self._size, self._seed = list(labels), list(lengths), size, seed
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next, from 0."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self._labels)
+        super().__init__(lengths, size, seed)
+        self._labels = list(labels)
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from shared.finetuning.keep import BEST, LAST
 from shared.finetuning.label_names import named_examples
 from shared.finetuning.methods.bodies import length
 from shared.finetuning.methods.stored import settle
+from shared.finetuning.methods.technique import Technique
 from shared.finetuning.outputs import said_in_training
 from shared.finetuning.preparing import Ground, prepared
 from shared.finetuning.recipe import Recipe
@@ -69,6 +70,27 @@ class Opened:
     feed: Feed
     place: Path
     told: dict[str, Any]
+
+    def tune(
+        self, *, tracking: Path | None = None, progress: bool, watchers: Sequence[Technique] = ()
+    ) -> tuple[Recipe, dict[str, Any]]:
+        """Rehearse, then tune the model in place; returns the recipe with what the rehearsal told, and the
+        curves."""
+        model, feed, train, valid = self.model, self.feed, self.train, self.valid
+        recipe = rehearsed(self.recipe, model, feed, train, len(valid), self.place)
+        curves = tune(
+            model,
+            feed,
+            recipe,
+            train,
+            valid,
+            self.place,
+            earlier=self.earlier,
+            tracking=tracking,
+            progress=progress,
+            watchers=watchers,
+        )
+        return recipe, curves
 
 
 def open_training(
@@ -133,18 +155,7 @@ def finetune(
     opened = open_training(recipe, data, home=home, work=work or home / "work", progress=progress)
     base, specs, feed, place = opened.base, opened.specs, opened.feed, opened.place
     train, valid, model = opened.train, opened.valid, opened.model
-    recipe = rehearsed(opened.recipe, model, feed, train, len(valid), place)
-    curves = tune(
-        model,
-        feed,
-        recipe,
-        train,
-        valid,
-        place,
-        earlier=opened.earlier,
-        tracking=home / "tracking" / place.name,
-        progress=progress,
-    )
+    recipe, curves = opened.tune(tracking=home / "tracking" / place.name, progress=progress)
     if recipe.train.fsdp:  # its weights lie spread over the processes: begin anew with those that were kept
         model = load(base, recipe, specs)[0]
         model.load_state_dict(load_file(place / (BEST if valid else LAST)))

@@ -9,10 +9,8 @@ from typing import Any
 
 from shared.finetuning.methods.technique import Technique
 from shared.finetuning.recipe import Recipe
-from shared.finetuning.rehearsing import rehearsed
 from shared.finetuning.rows import Rows
 from shared.finetuning.train import open_training
-from shared.finetuning.tuning import tune
 from shared.finetuning.validate import validate
 
 Watch = Callable[[int, float], None]
@@ -49,28 +47,15 @@ def scored(
     end. Raises BadInput, Diverged and what `watch` raises.
     """
     opened = open_training(recipe, data, home=home, work=work, progress=progress)
-    model, feed, train, valid = opened.model, opened.feed, opened.train, opened.valid
-    place = opened.place
     try:
-        recipe = rehearsed(opened.recipe, model, feed, train, len(valid), place)
-        curves = tune(
-            model,
-            feed,
-            recipe,
-            train,
-            valid,
-            place,
-            earlier=opened.earlier,
-            progress=progress,
-            watchers=[Scores(watch)],
-        )
+        recipe, curves = opened.tune(progress=progress, watchers=[Scores(watch)])
     except Exception:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(opened.place, ignore_errors=True)
         raise
-    shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(opened.place, ignore_errors=True)
     points = curves["epochs"]
     epochs = max(0, len(points) - 1)
     if not points or recipe.train.blend < 1:  # the curve is of the weights before they were blended
-        points = [validate(model, feed, valid, recipe.train.precision)]
+        points = [validate(opened.model, opened.feed, opened.valid, recipe.train.precision)]
     best = max(points, key=lambda point: (point["score"], -point["loss"]))
     return Scored(best["score"], best["loss"], epochs)

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import kept
 import numpy as np
 from finetuned_sets import DATA, FOREIGN, SETS, Part, Set, written
 
@@ -37,7 +38,6 @@ from shared.finetuning.train import export_frozen
 from shared.models.text_model import TextModel
 from shared.settings import load_settings
 
-ROOT = Path(__file__).resolve().parents[2]
 PLAIN = ("frozen base + logistic regression", "TF-IDF + linear SVM")
 
 
@@ -91,19 +91,19 @@ def measured(run: Run, path: Path) -> dict[str, Any]:
     told = json.dumps([run.kind.task, run.base, run.seed, run.kind.options, recipe])
     data = hashlib.sha256(b"".join(file.read_bytes() for file in files.values())).hexdigest()
     key = hashlib.sha256((told + data).encode()).hexdigest()
-    kept = {row["key"]: row for row in lines(path)}
-    if "metrics" in kept.get(key, {}):
-        return kept[key]
+    known = {row["key"]: row for row in kept.rows(path)}
+    if "metrics" in known.get(key, {}):
+        return known[key]
     about = {"key": key, "set": run.name, "part": run.part.name, "base": run.base, "seed": run.seed}
-    about |= {"recipe": recipe, "data": data, "commit": commit(), "rows": len(run.part.train)}
-    add(path, about)  # before the test file is opened
+    about |= {"recipe": recipe, "data": data, "commit": kept.commit(), "rows": len(run.part.train)}
+    kept.add(path, about)  # before the test file is opened
     started = time.monotonic()
     metrics, said = carried_out(run, files)
     row = {**about, "seconds": round(time.monotonic() - started), "metrics": metrics, "said": said}
     if run.kind.task == "classify" and not run.kind.options:
         row |= {"truth": [one["label"] for one in run.part.test], "subset": run.part.subset}
         row["plain"] = plain(run)
-    add(path, row)
+    kept.add(path, row)
     return row
 
 
@@ -114,7 +114,7 @@ def carried_out(run: Run, files: dict[str, Path]) -> tuple[dict[str, Any], list[
         out = Path(aside) / "model"
         made = subprocess.run(
             [*trillium, "finetune", *run.arguments(files), "--out", str(out), "--json"],
-            cwd=ROOT,
+            cwd=kept.ROOT,
             stdout=subprocess.PIPE,
             text=True,
             check=True,
@@ -125,7 +125,7 @@ def carried_out(run: Run, files: dict[str, Path]) -> tuple[dict[str, Any], list[
             return metrics, []
         told = subprocess.run(
             [*trillium, "predict", str(out), str(files["test"])],
-            cwd=ROOT,
+            cwd=kept.ROOT,
             stdout=subprocess.PIPE,
             text=True,
             check=True,
@@ -142,27 +142,6 @@ def plain(run: Run) -> dict[str, list[str]]:
         encoder = TextModel.load(Path(aside) / "frozen")
         regression = baselines.frozen_regression(encoder.embed(train), labels, encoder.embed(unseen))
     return dict(zip(PLAIN, (regression, baselines.tfidf_svm(train, labels, unseen)), strict=True))
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
-
-
-def add(path: Path, row: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
-
-
-def commit() -> str:
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return told.stdout.strip() or "unknown"
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
@@ -199,7 +178,7 @@ def _labelled(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
 def table(path: Path) -> str:
     """Return every set and base that was measured, newest recipe of each, as Markdown."""
     groups: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
-    for row in lines(path):
+    for row in kept.rows(path):
         if "metrics" in row:
             groups.setdefault((row["set"], row["base"]), {}).setdefault(row["commit"], []).append(row)
     found = ["| set | base | runs | method | metric | value [95 %] | seconds a run | commit |"]

@@ -27,14 +27,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import kept
 import numpy as np
 
 from shared.finetuning.recipe import DEFAULT_BASE, Recipe
 from shared.finetuning.rows import Rows, data_hash
 from shared.settings import load_settings
 
-ROOT = Path(__file__).resolve().parents[2]
-DATA = ROOT.parent / "shared" / "data" / "support" / "banking77"
+DATA = kept.ROOT.parent / "shared" / "data" / "support" / "banking77"
 SEEDS = (0, 1, 2)
 DRAWS = 2000
 PLAIN: dict[str, Any] = {
@@ -133,17 +133,14 @@ def measured(name: str, seed: int, base: str, home: Path) -> dict[str, Any]:
     import torch
 
     from shared.finetuning import probe
-    from shared.finetuning.rehearsing import rehearsed
     from shared.finetuning.train import open_training
-    from shared.finetuning.tuning import tune
 
     data, test = data_of(name)
     with tempfile.TemporaryDirectory() as work:
         started = time.monotonic()
         opened = open_training(recipe_for(name, seed, base), data, home=home, work=Path(work), progress=True)
-        model, feed, train, valid = opened.model, opened.feed, opened.train, opened.valid
-        recipe = rehearsed(opened.recipe, model, feed, train, len(valid), opened.place)
-        tune(model, feed, recipe, train, valid, opened.place, progress=True)
+        model, feed = opened.model, opened.feed
+        recipe, _ = opened.tune(progress=True)
         seconds = time.monotonic() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if torch.cuda.is_available():
@@ -165,20 +162,8 @@ def measured(name: str, seed: int, base: str, home: Path) -> dict[str, Any]:
     }
 
 
-def commit() -> str:
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return told.stdout.strip() or "unknown"
-
-
 def kept_rows(path: Path) -> dict[str, dict[str, Any]]:
-    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-    return {row["key"]: row for row in map(json.loads, lines)}
+    return {row["key"]: row for row in kept.rows(path)}
 
 
 def one(name: str, seed: int, base: str, home: Path, path: Path) -> None:
@@ -186,11 +171,9 @@ def one(name: str, seed: int, base: str, home: Path, path: Path) -> None:
     if key in kept_rows(path):
         print(f"{name}, seed {seed}: already there", file=sys.stderr)
         return
-    about = {"key": key, "method": name, "seed": seed, "base": base, "commit": commit()}
+    about = {"key": key, "method": name, "seed": seed, "base": base, "commit": kept.commit()}
     row = {**about, **measured(name, seed, base, home)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    kept.add(path, row)
     told = {k: v for k, v in row.items() if k not in ("right", "key")}
     print(json.dumps(told))
 
@@ -217,8 +200,8 @@ def gain(method: list[dict[str, Any]], plain: list[dict[str, Any]]) -> tuple[flo
 
 
 def table(base: str, path: Path) -> str:
-    kept = kept_rows(path)
-    found = {n: [kept[k] for s in SEEDS if (k := key_of(n, s, base)) in kept] for n in METHODS}
+    known = kept_rows(path)
+    found = {n: [known[k] for s in SEEDS if (k := key_of(n, s, base)) in known] for n in METHODS}
     lines = [f"BANKING77, 10 examples a class, base {base}; gain in points over the plain recipe (95 %)", ""]
     lines.append(
         f"{'method':<16} {'seeds':>5} {'accuracy':>9} {'gain':>22} {'seconds':>8} {'peak MB':>8}  commit"

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import kept
 import numpy as np
 from finetuned_sets import DATA, SETS, draw
 
@@ -102,9 +103,8 @@ def predictions(part: Part, recipe: Recipe, home: Path, work: Path, known: Vecto
 
 
 def run(task: str, recipe: Recipe, seed: int, home: Path) -> list[dict[str, Any]]:
-    kept = home / "benchmarks" / "text_classification.jsonl"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    done = [json.loads(line) for line in kept.read_text("utf-8").splitlines()] if kept.is_file() else []
+    path = home / "benchmarks" / "text_classification.jsonl"
+    done = kept.rows(path)
     results = []
     vectors: Vectors = {}
     for part in parts(task, seed):
@@ -116,8 +116,7 @@ def run(task: str, recipe: Recipe, seed: int, home: Path) -> list[dict[str, Any]
             found = predictions(part, recipe, home, home / "benchmarks" / "work", vectors)
             about = {"key": key, "task": task, "base": recipe.base, "seed": seed, "part": part.name}
             row = {**about, "truth": [r["label"] for r in part.test], **found}
-            with kept.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            kept.add(path, row)
         results.append(row)
     shutil.rmtree(home / "benchmarks" / "work", ignore_errors=True)
     return results

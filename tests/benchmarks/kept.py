@@ -1,0 +1,32 @@
+"""Finished runs of a benchmark, a JSON line each, so that a stopped one goes on where it was."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """Return what was kept, oldest first; nothing where the file is not there yet."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+
+
+def add(path: Path, row: dict[str, Any]) -> None:
+    """Keep one more."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def commit() -> str:
+    """Return the commit that is measured, marked where the tree differs from it."""
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude=*"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return told.stdout.strip() or "unknown"
