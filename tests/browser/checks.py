@@ -142,16 +142,19 @@ def assert_contrast(page: Page, limit: float = 4.5) -> None:
     assert not (found := low_contrast(page, limit)), f"texts below {limit}: {found}"
 
 
-def layout_shift(page: Page, milliseconds: float) -> float:
-    """Return how much the layout shifted by itself during that time (0 is none)."""
+def layout_shifts(page: Page, milliseconds: float) -> list[str]:
+    """Return what moved by itself during that time: element, from and to."""
     page.evaluate(
-        "() => { window.shifted = 0; window.observer = new PerformanceObserver(list => list.getEntries()"
-        ".forEach(e => { if (!e.hadRecentInput) window.shifted += e.value }));"
+        "() => { window.moved = []; const at = r => `${r.x},${r.y} ${r.width}x${r.height}`;"
+        " window.observer = new PerformanceObserver(list => list.getEntries()"
+        ".filter(e => !e.hadRecentInput).forEach(e => window.moved.push(`${e.value}: ` + e.sources.map(s =>"
+        " `${s.node?.nodeName}.${s.node?.className ?? ''} ${(s.node?.textContent ?? '').slice(0, 60)}"
+        " ${at(s.previousRect)} -> ${at(s.currentRect)}`).join('; '))));"
         " window.observer.observe({ type: 'layout-shift' }) }"
     )
     page.wait_for_timeout(milliseconds)
-    shifted: float = page.evaluate("() => { window.observer.disconnect(); return window.shifted }")
-    return shifted
+    moved: list[str] = page.evaluate("() => { window.observer.disconnect(); return window.moved }")
+    return moved
 
 
 def fonts_used(page: Page) -> list[str]:
