@@ -67,6 +67,11 @@ class Runtime(Section):
     # "auto" is what `trillium compress` chose for the model, "onnx" its exported graph as it is
     engine: Literal["auto", "onnx", "torch"] = "auto"
     threads: int | None = Field(None, ge=1)  # by default what was measured best, or the usable cores
+    memo_bytes: int = Field(64_000_000, ge=0)  # answers to questions that are kept for when they come again
+    queue_texts: int = Field(256, ge=1)  # questions that may wait for the model; more get 503
+    timeout_s: float = Field(30.0, gt=0)  # after which a question that waits is given up
+    # Questions that come while the model is busy share its next pass anyway: waiting for more costs time.
+    wait_ms: float = Field(0.0, ge=0)
 
 
 class Logs(Section):

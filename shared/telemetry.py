@@ -9,6 +9,8 @@ from contextvars import ContextVar
 import structlog
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
+# Whose request it is, as a name that tells nothing about them: queues let callers take turns by it.
+caller: ContextVar[str] = ContextVar("caller", default="")
 
 # A field with one of these names holds what people wrote; its length is enough to debug with.
 PRIVATE_FIELDS = frozenset(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from services.recommender.bundle import LoadModel, Serving, load, load_model
+from services.recommender.bundle import LoadModel, Serving, load, load_shared
 from services.recommender.contract import (
     EventBatch,
     EventsAccepted,
@@ -208,9 +208,7 @@ def build(
     db = open_database(settings)
     own = settings.app("recommender")
     assert isinstance(own, AppSettings)  # noqa: S101 - load_settings made it of this class
-    encoder = load_encoder or (
-        lambda path: load_model(path, settings.runtime.threads, settings.runtime.engine)
-    )
+    encoder = load_encoder or (lambda path: load_shared(path, settings.runtime))
     pointer = Pointer(store, "recommender", clock)
     live: Live[Serving] = Live(pointer, lambda bundle: load(bundle, open_checked(db), encoder))
     return RecommenderApp(db, live, clock, own.diversity)

@@ -20,7 +20,9 @@ from shared.errors import Damaged
 from shared.index import flat
 from shared.models.encoder import Encoder
 from shared.models.engines import Runtime
+from shared.models.shared_model import SharedModel
 from shared.models.text_model import TextModel
+from shared.settings import Runtime as RuntimeSettings
 from shared.storage.engine import Database
 
 MODEL, INDEX, RANKER = "model", "index", "ranker"  # the roles of a bundle's parts
@@ -70,6 +72,12 @@ def load_model(path: Path, threads: int | None = None, engine: Runtime = "auto")
     return WhitenedEncoder(
         TextModel.load(path, threads=threads, engine=engine), Whitening.load(path / WHITENING)
     )
+
+
+def load_shared(path: Path, runtime: RuntimeSettings) -> Encoder:
+    """Return the whitened encoder of a model artifact for the threads of a service; raises Damaged."""
+    model = TextModel.load(path, threads=runtime.threads, engine=runtime.engine)
+    return WhitenedEncoder(SharedModel(model, runtime), Whitening.load(path / WHITENING))
 
 
 def load_ranker(bundle: Artifact) -> tuple[Ranking, ItemMatrix]:

@@ -3,7 +3,7 @@
 import uuid
 from datetime import datetime
 
-from services.support.bundle import LoadModel, Serving, load, load_model
+from services.support.bundle import LoadModel, Serving, load, load_shared
 from services.support.contract import (
     AskRequest,
     AskResponse,
@@ -158,9 +158,7 @@ def build(
     """Return the application over the artifacts in `store`; nothing is opened or loaded yet."""
     clock = clock or SystemClock()
     db = open_database(settings)
-    encoder = load_encoder or (
-        lambda path: load_model(path, settings.runtime.threads, settings.runtime.engine)
-    )
+    encoder = load_encoder or (lambda path: load_shared(path, settings.runtime))
     pointer = Pointer(store, "support", clock)
     live: Live[Serving] = Live(pointer, lambda bundle: load(bundle, open_checked(db), encoder))
     return SupportApp(db, live, clock)

@@ -18,7 +18,9 @@ from shared.index.flat import FlatIndex
 from shared.models.card import SlotName
 from shared.models.encoder import Encoder
 from shared.models.engines import Runtime
+from shared.models.shared_model import SharedModel
 from shared.models.text_model import Outputs, TextModel
+from shared.settings import Runtime as RuntimeSettings
 from shared.storage.engine import Database
 
 MODEL, INDEX = "model", "index"  # the roles of a bundle's parts
@@ -53,6 +55,11 @@ def load_model(
 ) -> Model:
     """Return the model of an artifact after its self-test; raises Damaged."""
     return TextModel.load(path, slot=slot, threads=threads, engine=engine)
+
+
+def load_shared(path: Path, runtime: RuntimeSettings) -> Model:
+    """Return the model of an artifact for the threads of a service; raises Damaged."""
+    return SharedModel(TextModel.load(path, threads=runtime.threads, engine=runtime.engine), runtime)
 
 
 def read_limits(bundle: Artifact) -> Limits:

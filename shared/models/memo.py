@@ -4,7 +4,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -74,14 +74,27 @@ class Memo:
                 self.bytes -= self._kept.popitem(last=False)[1][1]
 
 
+class Run(Protocol):
+    """A pass of a model, as `TextModel.run` makes it."""
+
+    def __call__(
+        self, texts: Sequence[str], *, pairs: Sequence[str] | None = None, query: bool = False
+    ) -> Outputs:
+        """Answer all heads; row i belongs to text i."""
+
+
 class RememberingModel:
     """A text model that asks `memo` first; the same interface and, to 1e-5, the same answers.
 
-    Repeats within one call are computed once. Answers are read-only for whoever gets them.
+    Repeats within one call are computed once. Answers are read-only for whoever gets them. `run` makes the
+    passes, by default the model's own.
     """
 
-    def __init__(self, model: TextModel, memo: Memo, *, slot: SlotName = "interactive") -> None:
+    def __init__(
+        self, model: TextModel, memo: Memo, *, slot: SlotName = "interactive", run: Run | None = None
+    ) -> None:
         self.model, self.memo = model, memo
+        self._run: Run = run or model.run
         self.fingerprint, self.dim = model.fingerprint, model.dim
         self.heads: dict[str, HeadSpec] = model.heads
         calibration = "".join(head.model_dump_json() for head in model.heads.values())
@@ -98,7 +111,7 @@ class RememberingModel:
         if missing or not keys:
             at = sorted(missing.values())
             chosen = [pairs[i] for i in at] if pairs is not None else None
-            fresh = self.model.run([texts[i] for i in at], pairs=chosen, query=query)
+            fresh = self._run([texts[i] for i in at], pairs=chosen, query=query)
             if not keys:
                 return fresh
             for row, i in enumerate(at):

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -43,13 +44,14 @@ class Queue:
     """
 
     def __init__(self, room: int, monotonic: Clock = time.monotonic) -> None:
-        self._room, self._monotonic = room, monotonic
+        self._room, self.monotonic = room, monotonic
         self._lines: OrderedDict[str, deque[_Request]] = OrderedDict()
         self._texts = 0
         self.changed = threading.Condition()
         self.closed = False
+        self.per_text_s = 0.005  # what a text took lately
 
-    def put(self, caller: str, request: _Request, per_text_s: float) -> None:
+    def put(self, caller: str, request: _Request) -> None:
         """Let the request wait in its caller's line; raises Unavailable, with the seconds after which there
         may be room, when the queue is full or closed."""
         with self.changed:
@@ -57,7 +59,7 @@ class Queue:
                 raise Unavailable("the model is being taken down; ask again", retry_after=1)
             # A request larger than the whole queue may still come when nothing else waits.
             if self._texts and self._texts + len(request.encodings) > self._room:
-                wait = max(1, math.ceil(self._texts * per_text_s))
+                wait = max(1, math.ceil(self._texts * self.per_text_s))
                 raise Unavailable(
                     f"{self._texts} texts wait for the model already (room for {self._room}); ask again in "
                     f"{wait} s",
@@ -82,9 +84,9 @@ class Queue:
                     return found
 
     def _wait_for_more(self, tokens: int, wait_s: float) -> None:
-        end = self._monotonic() + wait_s
+        end = self.monotonic() + wait_s
         while not self.closed and self._waiting() < tokens:
-            left = end - self._monotonic()
+            left = end - self.monotonic()
             if left <= 0 or not self.changed.wait(left):
                 return
 
@@ -103,7 +105,7 @@ class Queue:
         while self._lines:
             caller, line = next(iter(self._lines.items()))
             request = line[0]
-            dropped = request.abandoned or request.until <= self._monotonic()
+            dropped = request.abandoned or request.until <= self.monotonic()
             if not dropped and found and spent + request.tokens > tokens:
                 break
             line.popleft()
@@ -125,7 +127,8 @@ class MicroBatcher:
 
     One thread of its own runs the model, `tokens` at most in a pass, texts of like length together (as
     `TextModel.raw` does). `room` is how many texts may wait. Callers are told apart by `caller`: one that
-    sends a thousand texts does not hold up the others. `close` ends the thread once all is answered.
+    sends a thousand texts does not hold up the others. `close` ends the thread once all is answered, and so
+    does the end of the batcher itself: a model that serves no more takes no thread.
     """
 
     def __init__(
@@ -138,11 +141,14 @@ class MicroBatcher:
         monotonic: Clock = time.monotonic,
     ) -> None:
         self.model = model
-        self._wait_s, self._tokens, self._monotonic = wait_ms / 1e3, tokens, monotonic
+        self._monotonic = monotonic
         self._queue = Queue(room, monotonic)
-        self._per_text_s = 0.005
-        self._thread = threading.Thread(target=self._work, name="micro-batcher", daemon=True)
+        # The thread holds the parts and not the batcher, which else would never end.
+        self._thread = threading.Thread(
+            target=_work, args=(model, self._queue, tokens, wait_ms / 1e3), name="micro-batcher", daemon=True
+        )
         self._thread.start()
+        weakref.finalize(self, self._queue.close)
 
     def run(
         self,
@@ -161,7 +167,7 @@ class MicroBatcher:
         encodings = self.model.encode(texts, pairs=pairs, query=query)
         request = _Request(list(encodings), self._monotonic() + timeout_s)
         if request.encodings:
-            self._queue.put(caller, request, self._per_text_s)
+            self._queue.put(caller, request)
         else:
             request.raw = self.model.raw([])
             request.done.set()
@@ -186,11 +192,13 @@ class MicroBatcher:
     def __exit__(self, *_: Any) -> None:
         self.close()
 
-    def _work(self) -> None:
-        while requests := self._queue.take(self._tokens, self._wait_s):
-            start = self._monotonic()
-            texts = serve(self.model, requests)
-            self._per_text_s += 0.2 * ((self._monotonic() - start) / texts - self._per_text_s)
+
+def _work(model: Raw, queue: Queue, tokens: int, wait_s: float) -> None:
+    while requests := queue.take(tokens, wait_s):
+        start = queue.monotonic()
+        texts = serve(model, requests)
+        queue.per_text_s += 0.2 * ((queue.monotonic() - start) / texts - queue.per_text_s)
+        del requests  # else what was answered last lives until the next comes
 
 
 def serve(model: Raw, requests: Sequence[_Request]) -> int:

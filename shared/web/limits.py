@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.errors import BadInput, TooLarge, TooMany
+from shared.telemetry import caller
 
 FAILURES_PER_MINUTE = 60  # wrong credentials from one address; a dashboard is one address for many people
 LOGINS_PER_MINUTE = 10  # wrong passwords for one name
@@ -60,7 +61,10 @@ class Buckets:
 
 
 class RateLimit:
-    """ASGI: counts per credential, and wrong credentials per address: inventing keys is no way round."""
+    """ASGI: counts per credential, and wrong credentials per address: inventing keys is no way round.
+
+    Sets `shared.telemetry.caller` for what comes after it.
+    """
 
     def __init__(self, app: ASGIApp, *, buckets: Buckets, per_minute: int) -> None:
         self._app, self._buckets, self._per_minute = app, buckets, per_minute
@@ -71,14 +75,19 @@ class RateLimit:
             return await self._app(scope, receive, send)
         address = f"failures of {client_address(scope)}"
         self._buckets.check(address, FAILURES_PER_MINUTE)
-        self._buckets.take(self._caller(scope), self._per_minute)
+        name = self._caller(scope)
+        self._buckets.take(name, self._per_minute)
 
         async def watch(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 401:
                 self._count(address)
             await send(message)
 
-        await self._app(scope, receive, watch)
+        token = caller.set(name)
+        try:
+            await self._app(scope, receive, watch)
+        finally:
+            caller.reset(token)
 
     def _count(self, address: str) -> None:
         try:

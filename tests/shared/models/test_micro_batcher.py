@@ -116,7 +116,7 @@ def test_all_given_up_leaves_the_thread_alive(gate, busy):
 def test_callers_take_turns(model):
     queue = Queue(room=100)
     for at, caller in enumerate(["much", "much", "much", "little"]):
-        queue.put(caller, _Request(model.encode([TEXTS[at]]), until=float("inf")), per_text_s=0.0)
+        queue.put(caller, _Request(model.encode([TEXTS[at]]), until=float("inf")))
     taken = [queue.take(tokens=1, wait_s=0)[0].encodings[0].ids for _ in range(4)]
     assert taken == [model.encode([TEXTS[at]])[0].ids for at in (0, 3, 1, 2)]
     assert queue._texts == 0
@@ -125,7 +125,7 @@ def test_callers_take_turns(model):
 def test_a_pass_stays_in_its_budget_but_never_starves(model):
     queue = Queue(room=100)
     for caller in "abc":
-        queue.put(caller, _Request(model.encode(["money"]), until=float("inf")), per_text_s=0.0)
+        queue.put(caller, _Request(model.encode(["money"]), until=float("inf")))
     each = len(model.encode(["money"])[0].ids)
     assert [len(queue.take(tokens=2 * each, wait_s=0)) for _ in range(2)] == [2, 1]
 
