@@ -22,7 +22,8 @@ BEST, LAST = "best.safetensors", "last.safetensors"
 class KeepBest(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
     """At the start and after each epoch: score, keep the best weights, stop when patience is spent.
 
-    The higher score is better, of equal ones the lower loss. What it knows is in `folder`, so that a
+    The higher score is better, of equal ones the lower loss. Patience counts the epochs since the best epoch;
+    a start that was better still is kept, but ends nothing. What it knows is in `folder`, so that a
     resumed run knows it too. `view` shows the weights that count, which may be an average. Of several
     processes the main one scores and writes, and the others learn what came of it; where the weights are
     spread over them all (`weights` gathers them) all score.
@@ -57,19 +58,19 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]  # transformers ships no 
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, lr_scheduler: Any = None, **_: Any) -> None:
         """Score, keep, lower the rate of a schedule that waits for a plateau, maybe stop."""
-        best, scores = self._considered(state.global_step, state.epoch)
+        risen, scores = self._considered(state.global_step, state.epoch)
         if isinstance(lr_scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
             lr_scheduler.step(scores["score"])
-        if self._patience and state.epoch - best >= self._patience - 1e-6:
+        if self._patience and state.epoch - risen >= self._patience - 1e-6:
             control.should_training_stop = True
 
     def _considered(self, step: int, epoch: float) -> tuple[float, dict[str, float]]:
         alone = self._weights is None
-        best, scores = (
+        risen, scores = (
             processes.share(lambda: self._consider(step, epoch)) if alone else self._consider(step, epoch)
         )
         self.tell({f"eval_{name}": value for name, value in scores.items()})
-        return best, scores
+        return risen, scores
 
     def _consider(self, step: int, epoch: float) -> tuple[float, dict[str, float]]:
         with self._view():
@@ -83,7 +84,10 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]  # transformers ships no 
                 )
             if processes.main():
                 write_json(self._folder / "best.json", {**known, "curve": curve})
-        return float(known["epoch"]), scores
+        # The start may be better than the first epochs, which rise all the same: it does not count.
+        tuned = [point for point in curve if point["step"]]
+        risen = max(tuned, key=lambda point: (point["score"], -point["loss"]), default=None)
+        return float(risen["epoch"]) if risen else 0.0, scores
 
     def restore(self) -> list[dict[str, float]]:
         """Put the best weights back into the model and return the curve."""

@@ -88,7 +88,7 @@ class Train(_Part):
     `warmup` is the share of steps with a rising rate.
     `schedule` "plateau" halves the rate after an epoch without a better validation score and has no
     warm-up. `clip` is the largest gradient norm, 0 for any. Training stops after `patience` epochs
-    without a better validation score, and the best is kept, be it the start.
+    without a better validation score than an epoch before had; the best is kept, be it the start.
 
     Rate "auto" becomes the number that a rehearsal with a rising rate finds (see `rate_test`), and the
     resolved recipe keeps it.
