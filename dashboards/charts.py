@@ -213,7 +213,9 @@ def confusion(rows: pd.DataFrame, labels: Sequence[str], *, height: int, names: 
             title=names[1],
             # Many names stand upright: slanted ones lie over each other.
             axis=alt.Axis(
-                labelLimit=110, labelAngle=-90 if len(labels) > 8 else -40 if len(labels) > 4 else 0, grid=False
+                labelLimit=110,
+                labelAngle=-90 if len(labels) > 8 else -40 if len(labels) > 4 else 0,
+                grid=False,
             ),
         ),
         y=alt.Y("truth:N", sort=list(labels), title=names[0], axis=alt.Axis(labelLimit=130, grid=False)),

@@ -26,6 +26,8 @@ RUNS: list[list[str]] = [
     ["generation.py"],
     ["encode_speed.py"],
     ["resident_memory.py"],
+    ["training_speed.py"],
+    ["concurrent_questions.py"],
 ]
 
 

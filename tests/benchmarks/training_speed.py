@@ -1,0 +1,171 @@
+"""Training steps a second beside the plain Trainer of transformers on the same rows, with its own defaults.
+
+    python tests/benchmarks/training_speed.py [--base NAME] [--steps 120]
+
+Both tune the base on BANKING77 train rows, 32 a step, with the same rate and schedule; every tenth row is
+held out and both are scored on those. The plain way is AutoModelForSequenceClassification, Trainer and
+TrainingArguments as they come (fp32, AdamW, padded to the longest of a batch) but for batch, rate and number
+of steps. Each way runs in a process of its own; the first ten steps are not timed. Run it on a machine that
+does nothing else.
+"""
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import f1_score
+from transformers import TrainerCallback
+
+from shared.finetuning.bases import resolve
+from shared.finetuning.hardware import best_precision
+from shared.finetuning.methods.technique import Technique
+from shared.finetuning.quiet import quiet
+from shared.finetuning.recipe import DEFAULT_BASE, Recipe
+from shared.finetuning.rows import Rows
+from shared.finetuning.train import open_training
+from shared.finetuning.validate import validate
+from shared.settings import load_settings
+
+TRAIN = Path(__file__).resolve().parents[3] / "shared" / "data" / "support" / "banking77" / "train.csv"
+BATCH, RATE, WARM = 32, 1e-4, 10
+WAYS = ("plain Trainer", "trillium fp32", "trillium")
+
+
+class Stamps(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
+    """The moment at which each step ended."""
+
+    def __init__(self) -> None:
+        self.at: list[float] = []
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Note the moment."""
+        self.at.append(time.perf_counter())
+
+    def speed(self) -> float:
+        """Return steps a second."""
+        return (len(self.at) - 1 - WARM) / (self.at[-1] - self.at[WARM])
+
+
+class WatchingStamps(Technique, Stamps):
+    """The same, as a part of our loop."""
+
+    def __init__(self) -> None:
+        Stamps.__init__(self)
+
+
+def rows() -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    with TRAIN.open(encoding="utf-8", newline="") as file:
+        every = [{"text": row["text"].strip(), "label": row["category"]} for row in csv.DictReader(file)]
+    mixed = [every[i] for i in np.random.default_rng(0).permutation(len(every))]
+    return [row for i, row in enumerate(mixed) if i % 10], mixed[::10]
+
+
+def plain(base: str, steps: int) -> dict[str, float]:
+    import torch
+    from torch.utils.data import Dataset
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        DataCollatorWithPadding,
+        Trainer,
+        TrainingArguments,
+        set_seed,
+    )
+
+    set_seed(0)
+    train, held = rows()
+    path = resolve(base, home=load_settings().home, fetch=True).path
+    labels = sorted({row["label"] for row in train})
+    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    with quiet():
+        model = AutoModelForSequenceClassification.from_pretrained(
+            path, num_labels=len(labels), local_files_only=True
+        )
+
+    class Texts(Dataset):  # type: ignore[type-arg]
+        def __init__(self, rows: list[dict[str, str]]) -> None:
+            self.rows = rows
+
+        def __len__(self) -> int:
+            return len(self.rows)
+
+        def __getitem__(self, i: int) -> dict[str, Any]:
+            fed = tokenizer(self.rows[i]["text"], truncation=True)
+            return {**fed, "labels": labels.index(self.rows[i]["label"])}
+
+    stamps = Stamps()
+    with tempfile.TemporaryDirectory() as aside:
+        arguments = TrainingArguments(
+            output_dir=aside,
+            per_device_train_batch_size=BATCH,
+            max_steps=steps,
+            learning_rate=RATE,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=not torch.cuda.is_available(),
+        )
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=Texts(train),
+            data_collator=DataCollatorWithPadding(tokenizer),
+            callbacks=[stamps],
+        )
+        trainer.train()
+        said = trainer.predict(Texts(held)).predictions.argmax(1)
+    truth = [labels.index(row["label"]) for row in held]
+    return {"steps/s": stamps.speed(), "macro F1": float(f1_score(truth, said, average="macro"))}
+
+
+def ours(base: str, steps: int, precision: str) -> dict[str, float]:
+    train, held = rows()
+    tree = {
+        "base": base,
+        "data": {"rows": {}},
+        "heads": {"label": {"kind": "classify", "data": "rows"}},
+        "train": {"epochs": 10, "steps": steps, "batch": BATCH, "rate": RATE, "precision": precision},
+    }
+    home, stamps = load_settings().home, WatchingStamps()
+    with tempfile.TemporaryDirectory() as aside:
+        opened = open_training(
+            Recipe.parse(tree), {"rows": Rows(train, held)}, home=home, work=Path(aside), progress=False
+        )
+        valid = list(opened.valid)
+        opened.valid.clear()  # else every epoch's end would be timed with its validation
+        opened.tune(progress=False, watchers=[stamps])
+        told = validate(opened.model, opened.feed, valid, opened.recipe.train.precision)
+    return {"steps/s": stamps.speed(), "macro F1": told["label"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Training steps a second beside the plain Trainer.")
+    parser.add_argument("--base", default=DEFAULT_BASE)
+    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--way", choices=WAYS, help="one way, in this process")
+    args = parser.parse_args()
+    if args.way:
+        precision = "fp32" if args.way == WAYS[1] else best_precision()
+        run = plain(args.base, args.steps) if args.way == WAYS[0] else ours(args.base, args.steps, precision)
+        print(json.dumps(run))
+        return
+    found: dict[str, dict[str, float]] = {}
+    print(f"{args.base}, {args.steps} steps of {BATCH}; trillium takes {best_precision()} here")
+    print("| way | steps/s | ratio | macro F1 on held-out rows |\n|---|---|---|---|")
+    for way in WAYS:
+        command = [sys.executable, __file__, "--base", args.base, "--steps", str(args.steps), "--way", way]
+        made = subprocess.run(command, check=True, capture_output=True, text=True)
+        found[way] = json.loads(made.stdout.splitlines()[-1])
+        speed, score = found[way]["steps/s"], found[way]["macro F1"]
+        print(f"| {way} | {speed:.2f} | {speed / found[WAYS[0]]['steps/s']:.2f} | {score:.4f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
