@@ -23,7 +23,7 @@ def command(
         typer.Option(
             min=0,
             max=1,
-            help="Largest loss of a head; by default .05 of neighbours, .003 of any other metric.",
+            help="Largest loss of a head; by default the recipe's, else .05 of neighbours, .003 of others.",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write a folder instead of a new artifact.")] = None,
@@ -51,7 +51,7 @@ def command(
     """Find the fastest engine and precision for a model here, within a limit of what it may lose."""
     from pipelines.flow import emit
     from pipelines.tuning.artifact import find_model
-    from pipelines.tuning.shrinking import compressed, plan_of
+    from pipelines.tuning.shrinking import compressed, plan_of, wanted
     from shared.artifacts.store import ArtifactStore
     from shared.errors import UsageError
     from shared.models.card import ModelCard
@@ -62,10 +62,12 @@ def command(
     card = ModelCard.read(given.path)
     sample = _sample(data, card) if data else None
     rows = _sample(texts, card) if texts else None
-    plan = plan_of(layers, vocabulary, zeros, rows)
+    asked = wanted(given.path, limit, layers, vocabulary, zeros)
+    plan = plan_of(asked, rows)
 
     def make(to: Path) -> "Compressed":
-        return compressed(given.path, to, plan, sample, limit=limit, work=settings.home / "work" / "shrink")
+        work = settings.home / "work" / "shrink"
+        return compressed(given.path, to, plan, sample, limit=asked.limit, work=work)
 
     if out is not None:
         name, made = str(out), make(out)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from shared.errors import BadInput, NotFound
 from shared.finetuning.beside import Augment, Continual, Distil, Unlabelled, refuse_beside
-from shared.finetuning.options import PROMPTED, Method, MethodKind, Train, refuse_pairs
+from shared.finetuning.options import PROMPTED, Compress, Method, MethodKind, Train, refuse_pairs
 from shared.models.heads import BY_TOKEN, PAIRED, HeadKind
 
 DEFAULT_BASE = "all-MiniLM-L6-v2"
@@ -74,7 +74,7 @@ class Head(_Part):
 class Recipe(_Part):
     """A whole recipe. `labels` maps label names as they come to those wanted: old = "new" for every
     head, or a table for one head. `distil`, `continual`, `augment` and `unlabelled` say what is learnt from
-    beside the labelled rows."""
+    beside the labelled rows, `compress` how the model is made smaller and quicker afterwards."""
 
     base: str = DEFAULT_BASE
     base_sha256: str | None = None
@@ -87,6 +87,7 @@ class Recipe(_Part):
     continual: Continual | None = None
     augment: Augment | None = None
     unlabelled: Unlabelled | None = None
+    compress: Compress | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> "Recipe":
@@ -206,7 +207,7 @@ class Recipe(_Part):
         is where curves are drawn."""
         aside: Any = {"data": {"__all__": {"files", "valid", "test"}}, "train": {"track"}}
         # Parts that came later count where they are used: a recipe without them keeps its hash.
-        aside |= {name: True for name in _BESIDE if getattr(self, name) is None}
+        aside |= {name: True for name in (*_BESIDE, "compress") if getattr(self, name) is None}
         aside["train"] |= set() if self.train.pairs else {"pairs"}
         tree = self.model_dump(mode="json", exclude=aside)
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()

@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.commands.compress import command
 from shared.artifacts.store import ArtifactStore
-from shared.errors import BadInput, UsageError
+from shared.errors import BadInput, Conflict, UsageError
 from shared.finetuning import cards, compress
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.rows import Rows
@@ -94,3 +94,14 @@ def test_a_smaller_model_says_what_it_lost(folder, data, tmp_path, capsys):
 def test_layers_need_texts(folder, tmp_path):
     with pytest.raises(UsageError, match="give --texts FILE"):
         command(str(folder), out=tmp_path / "out", layers="0")
+
+
+def test_the_limit_of_the_recipe_refuses(folder, data, tmp_path):
+    strict = shutil.copytree(folder, tmp_path / "strict")
+    told = json.loads((strict / "recipe.json").read_text("utf-8"))
+    (strict / "recipe.json").write_text(json.dumps({**told, "compress": {"limit": 0.0}}), "utf-8")
+    with pytest.raises(Conflict, match="loses more than the limit"):
+        command(str(strict), data=data, out=tmp_path / "out", zeros=0.95)
+    assert not (tmp_path / "out").exists()
+    command(str(strict), data=data, out=tmp_path / "out", zeros=0.95, limit=1.0)
+    assert TextModel.load(tmp_path / "out").run(["my card"]).vectors.shape[0] == 1

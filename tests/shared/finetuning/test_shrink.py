@@ -8,11 +8,12 @@ import tokenizers
 import torch
 from transformers import AutoTokenizer
 
-from pipelines.tuning.shrinking import compressed, plan_of
+from pipelines.tuning.shrinking import compressed, plan_of, wanted
 from shared.errors import BadInput, Conflict, Damaged, UsageError
 from shared.finetuning.drift import Sample
 from shared.finetuning.examples import Example
 from shared.finetuning.feeding import Feed
+from shared.finetuning.options import Compress
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.shrink import layers, vocabulary
 from shared.finetuning.shrink.smaller import Plan, shrink
@@ -206,11 +207,23 @@ def test_plans_that_can_not_be(folder, tmp_path, plan, message):
         shrink(folder, tmp_path / "out", plan, limit=0.5, work=tmp_path / "work", progress=False)
 
 
-def test_options_become_a_plan():
+def test_options_become_a_plan(tmp_path):
     rows = Sample(list(TEXTS))
-    assert plan_of("0, 2", True, 0.3, rows) == Plan((0, 2), True, 0.3, TEXTS)
-    assert plan_of(None, False, None, None).empty
+    assert plan_of(wanted(tmp_path, None, "0, 2", True, 0.3), rows) == Plan((0, 2), True, 0.3, TEXTS)
+    assert plan_of(wanted(tmp_path, None, None, False, None), None).empty
     with pytest.raises(UsageError, match="is no list of numbers"):
-        plan_of("first", False, None, rows)
+        wanted(tmp_path, None, "first", False, None)
     with pytest.raises(UsageError, match="give --texts FILE"):
-        plan_of("0", False, None, None)
+        plan_of(wanted(tmp_path, None, "0", False, None), None)
+
+
+def test_the_recipe_says_what_options_leave_open(tmp_path):
+    told = {"compress": {"limit": 0.01, "layers": [0, 3], "zeros": 0.5}}
+    (tmp_path / "recipe.json").write_text(json.dumps(told), "utf-8")
+    assert wanted(tmp_path, None, None, False, None) == Compress(limit=0.01, layers=[0, 3], zeros=0.5)
+    assert wanted(tmp_path, 0.2, "1", True, 0.1) == Compress(
+        limit=0.2, layers=[1], vocabulary=True, zeros=0.1
+    )
+    (tmp_path / "recipe.json").write_text("{", "utf-8")
+    with pytest.raises(Damaged, match="train the model again"):
+        wanted(tmp_path, None, None, False, None)
