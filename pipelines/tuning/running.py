@@ -86,13 +86,9 @@ def run(wanted: Wanted, settings: Settings) -> Made:
 
 
 def unseen_labels(
-    recipe: Recipe,
-    model: TextModel,
-    test: Mapping[str, Sequence[Mapping[str, Any]]],
-    aside: str | None = None,
+    recipe: Recipe, model: TextModel, test: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> dict[str, dict[str, int]]:
-    """Return by classify head the labels of test rows that it doesn't know, with their rows; `aside` is a
-    label that stands for none."""
+    """Return by classify head the labels of test rows that it doesn't know, with their rows."""
     found: dict[str, dict[str, int]] = {}
     for name, spec in model.heads.items():
         head = recipe.heads.get(name)
@@ -100,7 +96,7 @@ def unseen_labels(
             continue
         for row in test.get(str(head.data), ()):
             label = recipe.rename(name, str(row.get(head.target) or "").strip())
-            if label and label != aside and label not in spec.labels:
+            if label and label not in spec.labels:
                 own = found.setdefault(name, {})
                 own[label] = own.get(label, 0) + 1
     return found
@@ -119,10 +115,10 @@ def _measured(wanted: Wanted, recipe: Recipe, folder: Path, home: Path) -> dict[
     model = TextModel.load(folder)
     data = {name: Rows([], rows) for name, rows in wanted.given.test.items()}
     hidden = [HeadSpec(name=name, kind="mlm") for name, head in recipe.heads.items() if head.kind == "mlm"]
-    rows = examples(recipe, [*model.heads.values(), *hidden], data, "valid")
-    for name, unseen in unseen_labels(recipe, model, wanted.given.test, wanted.foreign_label).items():
+    rows = examples(recipe, [*model.heads.values(), *hidden], data, "test")
+    for name, unseen in unseen_labels(recipe, model, wanted.given.test).items():
         _LOG.warning(
-            "test rows have labels that training had not; no figure counts them",
+            "test rows have labels that training had not; each counts as wrong",
             head=name,
             rows=sum(unseen.values()),
             labels=sorted(unseen)[:5],

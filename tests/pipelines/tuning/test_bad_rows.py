@@ -10,7 +10,10 @@ import pytest
 
 from pipelines.cli import main
 from pipelines.tuning.running import unseen_labels
+from shared.finetuning.evaluate import figures
+from shared.finetuning.examples import examples
 from shared.finetuning.recipe import Recipe
+from shared.finetuning.rows import Rows
 from shared.models.text_model import TextModel
 from shared.testing.tiny_models import tiny_bert, tiny_rows
 
@@ -90,14 +93,20 @@ def test_nasty_rows_are_learnt_from_or_left_out(model):
     assert labels == ["card", "lonely", "money", "rate"]  # one example is enough for a label
 
 
-def test_test_rows_of_labels_that_training_had_not_are_counted_and_said(model, place):
+def test_test_rows_of_labels_that_training_had_not_count_as_wrong_and_are_said(model, place):
     recipe = Recipe.parse(json.loads((model / "recipe.json").read_text("utf-8")))
-    rows = [{"text": "a", "label": label} for label in ("card", "unseen", "unseen", "", "oos")]
     served = TextModel.load(model)
     (name,) = [head.name for head in served.heads.values() if head.kind == "classify"]
-    test = {recipe.heads[name].data: rows}
-    assert unseen_labels(recipe, served, test, "oos") == {name: {"unseen": 2}}
-    assert unseen_labels(recipe, served, test)[name] == {"unseen": 2, "oos": 1}
+    said = served.heads[name].labels[int(served.run(["a"]).probabilities[name].argmax())]
+    rows = [{"text": "a", "label": label} for label in (said, "unseen", "unseen", "", "other")]
+    source = recipe.heads[name].data
+    assert unseen_labels(recipe, served, {source: rows}) == {name: {"unseen": 2, "other": 1}}
+    read = examples(recipe, [served.heads[name]], {source: Rows([], rows)}, "test")
+    count = len(served.heads[name].labels)
+    assert [row.targets[name] for row in read][1:] == [count, count, count + 1]
+    found = figures(served, read)[name]
+    assert found["accuracy"][0] == 0.25
+    assert found["macro_f1"][0] == pytest.approx((2 / 5 + 0 + 0) / 3)
 
 
 @pytest.mark.parametrize(
