@@ -111,6 +111,8 @@ class Train(_Part):
     `pairs` trains the body on so many pairs a row of the same label, one pass over them, and then fits the
     heads by logistic regression on the new vectors (SetFit, Tunstall et al. 2022): for few rows a class. It
     takes the place of `epochs`; 0 is off.
+    `blend` is the share of the tuned weights in what is kept, the rest being those of the start (see
+    `blending`); "auto" chooses it on validation rows, and the resolved recipe keeps the number.
     `track` also writes the curves for these programs, below `tracking` in the home folder.
     """
 
@@ -127,7 +129,7 @@ class Train(_Part):
     patience: int | None = Field(3, ge=1)
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     contrast: float = Field(0.0, ge=0)
-    blend: float = Field(1.0, gt=0, le=1)
+    blend: float | Literal["auto"] = 1.0
     warmup: float = Field(0.1, ge=0, lt=1)
     optimiser: Literal["adamw", "adafactor"] = "adamw"
     schedule: Literal["linear", "cosine", "plateau", "constant"] = "linear"
@@ -157,6 +159,18 @@ class Train(_Part):
         if not isinstance(rate, str) and not rate > 0:
             raise ValueError('rate must be above 0, or "auto"')
         return rate
+
+    @field_validator("blend")
+    @classmethod
+    def _share(cls, blend: float | str) -> float | str:
+        if not isinstance(blend, str) and not 0 < blend <= 1:
+            raise ValueError('blend must be above 0 and at most 1, or "auto"')
+        return blend
+
+    @property
+    def blends(self) -> bool:
+        """Whether tuned weights are blended with those of the start."""
+        return self.blend != 1
 
     @model_validator(mode="after")
     def _positive(self) -> "Train":
@@ -218,7 +232,7 @@ def refuse_pairs(method: Method, train: Train, heads: Collection[str]) -> None:
         raise ValueError("train.mixup mixes the labels of classify heads, and there is none; drop it")
     if train.rdrop and not {"classify", "multilabel"} & set(heads):
         raise ValueError("train.rdrop compares classify and multilabel heads, and there is none; drop it")
-    if train.blend < 1 and (method.kind != "full" or train.start != "frozen" or train.fsdp):
+    if train.blends and (method.kind != "full" or train.start != "frozen" or train.fsdp):
         raise ValueError(
             'train.blend mixes tuned and start weights: use method full, start "frozen" and no fsdp'
         )
@@ -228,7 +242,7 @@ def refuse_pairs(method: Method, train: Train, heads: Collection[str]) -> None:
         )
     if train.pairs and train.minutes:
         raise ValueError("train.pairs is one pass over the pairs, which train.minutes can't bound; use steps")
-    idle = train.rdrop or train.mixup or train.unfreeze or train.contrast or train.blend < 1
+    idle = train.rdrop or train.mixup or train.unfreeze or train.contrast or train.blends
     if train.pairs and (idle or train.schedule == "plateau"):
         raise ValueError(
             "train.pairs learns from pairs in one pass: drop rdrop, mixup, unfreeze, contrast, blend, plateau"

@@ -90,6 +90,9 @@ class Opened:
             progress=progress,
             watchers=watchers,
         )
+        if recipe.train.blend == "auto":
+            settled = recipe.train.model_copy(update={"blend": curves.get("blend", 1.0)})
+            recipe = recipe.model_copy(update={"train": settled})
         return recipe, curves
 
 

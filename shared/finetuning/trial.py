@@ -55,7 +55,7 @@ def scored(
     shutil.rmtree(opened.place, ignore_errors=True)
     points = curves["epochs"]
     epochs = max(0, len(points) - 1)
-    if not points or recipe.train.blend < 1:  # the curve is of the weights before they were blended
+    if not points or recipe.train.blends:  # the curve is of the weights before they were blended
         points = [validate(opened.model, opened.feed, opened.valid, recipe.train.precision)]
     best = max(points, key=lambda point: (point["score"], -point["loss"]))
     return Scored(best["score"], best["loss"], epochs)

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from shared.finetuning import loop, pairing, probe
 from shared.finetuning.backbone import HeadedModel
+from shared.finetuning.blending import blend, blend_best
 from shared.finetuning.collate import Collator, masker
 from shared.finetuning.earlier import imprint
 from shared.finetuning.examples import Example
 from shared.finetuning.feeding import Feed
+from shared.finetuning.keep import LAST
 from shared.finetuning.methods.build import techniques
 from shared.finetuning.methods.technique import Technique
 from shared.finetuning.options import PROMPTED
@@ -54,7 +57,7 @@ def tune(
         train = started(model, feed, recipe, train, parts)
         if recipe.method.kind == "frozen":
             return {"losses": [], "epochs": []}
-        start = copy.deepcopy(model.state_dict()) if recipe.train.blend < 1 else {}
+        start = copy.deepcopy(model.state_dict()) if recipe.train.blends else {}
         losses, epochs = loop.fit(
             model,
             recipe,
@@ -66,19 +69,32 @@ def tune(
             tracking=tracking,
             progress=progress,
         )
-        _blend(model, start, recipe.train.blend)
+        share = _blended(model, feed, recipe, start, valid, work)
     finally:
         for part in parts:
             part.finish(model)
-    return {"losses": losses, "epochs": epochs}
+    return {"losses": losses, "epochs": epochs, **({"blend": share} if share else {})}
 
 
-def _blend(model: HeadedModel, start: Mapping[str, torch.Tensor], share: float) -> None:
-    """Set the model's weights to `share` of themselves and the rest of `start`, where that has any."""
-    with torch.no_grad():
-        for name, own in model.state_dict().items():
-            if name in start and own.is_floating_point():
-                own.lerp_(start[name].to(own.device), 1 - share)
+def _blended(
+    model: HeadedModel,
+    feed: Feed,
+    recipe: Recipe,
+    start: Mapping[str, torch.Tensor],
+    valid: list[Example],
+    work: Path,
+) -> float | None:
+    """Blend the end of the training with its start where the recipe says so; return the share of the end
+    that was chosen, None where the recipe said it."""
+    share = recipe.train.blend
+    if not recipe.train.blends:
+        return None
+    # Of the end and not of the best epoch, which may be the start: what lies between is what is wanted.
+    model.load_state_dict(load_file(work / LAST))
+    if share == "auto":
+        return blend_best(model, feed, start, valid, recipe.train.precision)
+    blend(model, start, share)
+    return None
 
 
 def started(

@@ -7,15 +7,17 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 from sklearn.linear_model import LogisticRegression
 
 from shared.errors import BadInput
 from shared.finetuning.bases import resolve
+from shared.finetuning.blending import SHARES, UNSEEN, blend_best
 from shared.finetuning.examples import Example, examples, head_specs
 from shared.finetuning.feeding import Feed
 from shared.finetuning.loop import Diverged
-from shared.finetuning.probe import encode
+from shared.finetuning.probe import encode, fit_heads
 from shared.finetuning.refit import refitted
 from shared.finetuning.rows import Rows
 from shared.finetuning.train import export_frozen, finetune, load
@@ -159,6 +161,37 @@ def test_a_blend_lies_between_the_start_and_the_tuned_weights(recipe, rows, tiny
     start = head("start", train={"blend": 1e-6})
     assert np.abs(tuned - start).max() > 1e-3
     assert blended == pytest.approx(0.7 * tuned + 0.3 * start, abs=1e-6)
+
+
+def test_the_share_of_a_blend_is_chosen_on_validation_rows_and_kept(recipe, rows, tmp_path):
+    asked = recipe(train={"blend": "auto", "refit": True})
+    report = finetune(asked, {"rows": rows}, tmp_path / "out", home=tmp_path, progress=False)
+    share = report.recipe.train.blend
+    assert share in SHARES
+    assert report.curves["blend"] == share
+    told = json.loads((tmp_path / "out" / "recipe.json").read_text("utf-8"))
+    assert told["train"]["blend"] == share
+    again = finetune(report.recipe, {"rows": rows}, tmp_path / "again", home=tmp_path, progress=False)
+    assert again.recipe_hash == report.recipe_hash
+    one, two = TextModel.load(tmp_path / "out"), TextModel.load(tmp_path / "again")
+    texts = [row["text"] for row in rows.valid]
+    assert one.embed(texts) == pytest.approx(two.embed(texts), abs=1e-3)
+
+
+def test_the_best_share_has_the_least_loss_of_all(recipe, rows, tiny, tmp_path):
+    made = recipe(heads={"intent": {"kind": "classify", "data": "rows", "label": "label"}})
+    specs = head_specs(made, {"rows": rows})
+    valid = examples(made, specs, {"rows": rows}, "valid")
+    model, tokenizer, longest = load(resolve(str(tiny), home=tmp_path), made, specs)
+    feed = Feed(tokenizer, longest)
+    fit_heads(model, encode(model, feed, [row.text for row in valid]), valid)
+    start = {name: part.clone() for name, part in model.state_dict().items()}
+    with torch.no_grad():
+        model.heads["intent"].weight.mul_(-1)  # an end that is wrong about everything
+    assert blend_best(model, feed, start, valid, "fp32") == min(SHARES)
+    model.load_state_dict(start)
+    assert blend_best(model, feed, start, valid, "fp32") == max(SHARES)  # all are the same
+    assert blend_best(model, feed, start, [], "fp32") == UNSEEN
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,80 @@
+"""Weights between the start of a training and its end, which often do better than either.
+
+Wortsman et al. 2022, Robust fine-tuning of zero-shot models: the straight line between the weights before and
+after tuning; here the start is the base with heads fitted on its frozen vectors.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from shared.finetuning.backbone import HeadedModel
+from shared.finetuning.calibrate import temperature
+from shared.finetuning.examples import Example
+from shared.finetuning.feeding import Feed
+from shared.finetuning.outputs import said_in_training, stacked
+from shared.finetuning.validate import validate
+from shared.models.heads import FloatArray, HeadSpec, sigmoid, softmax
+
+SHARES = (1.0, 0.85, 0.7, 0.5, 0.3, 0.15)  # of the tuned weights, that "auto" tries
+UNSEEN = 0.7  # without rows to choose on
+Weights = Mapping[str, torch.Tensor]
+
+
+def blend(model: HeadedModel, start: Weights, share: float) -> None:
+    """Set the model's weights to `share` of themselves and the rest of `start`, where that has any."""
+    with torch.no_grad():
+        for name, own in model.state_dict().items():
+            if name in start and own.is_floating_point():
+                own.lerp_(start[name].to(own.device), 1 - share)
+
+
+def blend_best(
+    model: HeadedModel, feed: Feed, start: Weights, valid: Sequence[Example], precision: str
+) -> float:
+    """Blend with the share of SHARES that has the least loss on `valid` (of equal ones the largest), and
+    return it; UNSEEN where there are no such rows.
+
+    The loss is that of probabilities with a temperature of their own: a share is to be right, calibration
+    comes later. Heads without probabilities count by what their validation score lacks to 1.
+    """
+    if not valid:
+        blend(model, start, UNSEEN)
+        return UNSEEN
+    end = {name: part.clone() for name, part in model.state_dict().items()}
+    losses = []
+    for share in SHARES:
+        model.load_state_dict(end)
+        blend(model, start, share)
+        losses.append(_loss(model, feed, valid, precision))
+    best = SHARES[int(np.argmin(losses))]
+    model.load_state_dict(end)
+    blend(model, start, best)
+    return best
+
+
+def _loss(model: HeadedModel, feed: Feed, valid: Sequence[Example], precision: str) -> float:
+    specs = [s for s in model.specs.values() if s.kind in ("classify", "multilabel")]
+    plain = {n: s for n, s in model.specs.items() if s not in specs and model.recipes[n].data}
+    losses = []
+    if specs:
+        said = said_in_training(model, feed, valid, precision)
+        for spec in specs:
+            chosen = [i for i, row in enumerate(valid) if spec.name in row.targets]
+            if chosen:
+                truth = np.asarray([valid[i].targets[spec.name] for i in chosen])
+                losses.append(_calibrated(spec, stacked([said[i] for i in chosen], spec.name), truth))
+    if plain:
+        scores = validate(model, feed, valid, precision)
+        losses += [1 - scores[name] for name in plain if name in scores]
+    return float(np.mean(losses)) if losses else 0.0
+
+
+def _calibrated(spec: HeadSpec, logits: FloatArray, truth: np.ndarray) -> float:
+    scaled = np.asarray(logits, np.float64) / temperature(spec, logits, truth.astype(np.float64))
+    if spec.kind == "classify":
+        right = softmax(scaled)[np.arange(len(truth)), truth.astype(int)]
+        return float(-np.mean(np.log(right + 1e-12)))
+    p = np.clip(sigmoid(scaled), 1e-9, 1 - 1e-9)
+    return float(-np.mean(truth * np.log(p) + (1 - truth) * np.log(1 - p)))
