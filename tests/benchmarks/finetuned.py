@@ -30,7 +30,7 @@ import numpy as np
 from finetuned_sets import DATA, FOREIGN, SETS, Part, Set, written
 
 from pipelines.tuning.asking import Asked, asked_recipe
-from shared.evaluation import baselines
+from shared.evaluation import baselines, selective
 from shared.evaluation.classification import accuracy, macro_f1
 from shared.evaluation.resampling import as_codes, interval
 from shared.finetuning.recipe import DEFAULT_BASE
@@ -93,7 +93,7 @@ def measured(run: Run, path: Path) -> dict[str, Any]:
     key = hashlib.sha256((told + data).encode()).hexdigest()
     known = {row["key"]: row for row in kept.rows(path)}
     if "metrics" in known.get(key, {}):
-        return known[key]
+        return known[key] if "plain" in known[key] else _with_plain(known[key], run, path)
     about = {"key": key, "set": run.name, "part": run.part.name, "base": run.base, "seed": run.seed}
     about |= {"recipe": recipe, "data": data, "commit": kept.commit(), "rows": len(run.part.train)}
     kept.add(path, about)  # before the test file is opened
@@ -102,7 +102,15 @@ def measured(run: Run, path: Path) -> dict[str, Any]:
     row = {**about, "seconds": round(time.monotonic() - started), "metrics": metrics, "said": said}
     if run.kind.task == "classify" and not run.kind.options:
         row |= {"truth": [one["label"] for one in run.part.test], "subset": run.part.subset}
-        row["plain"] = plain(run)
+    kept.add(path, row)
+    return _with_plain(row, run, path)
+
+
+def _with_plain(row: dict[str, Any], run: Run, path: Path) -> dict[str, Any]:
+    """Return the row with what plain methods do on the same rows, where there are such, and keep it."""
+    row = {**row, "plain": {}}
+    if run.kind.task == "classify":
+        row["plain"] = plain_refusing(run) if run.kind.options else plain(run)
     kept.add(path, row)
     return row
 
@@ -144,6 +152,37 @@ def plain(run: Run) -> dict[str, list[str]]:
     return dict(zip(PLAIN, (regression, baselines.tfidf_svm(train, labels, unseen)), strict=True))
 
 
+def plain_refusing(run: Run) -> dict[str, dict[str, list[float]]]:
+    """Return (value, low, high) of the plain methods where some test rows are foreign: they get no threshold,
+    so recall and accuracy at one are not told."""
+    train = [row for row in run.part.train if row["label"] != FOREIGN]
+    texts, labels = [row["text"] for row in train], [row["label"] for row in train]
+    truth = [row["label"] for row in run.part.test]
+    foreign = np.asarray([label == FOREIGN for label in truth])
+    with tempfile.TemporaryDirectory() as aside:
+        export_frozen(run.base, Path(aside) / "frozen", home=load_settings().home)
+        encoder = TextModel.load(Path(aside) / "frozen")
+        known, asked = encoder.embed(texts), encoder.embed([row["text"] for row in run.part.test])
+    unseen = [row["text"] for row in run.part.test]
+    said = {
+        PLAIN[0]: baselines.frozen_regression(known, labels, asked),
+        PLAIN[1]: baselines.tfidf_svm(texts, labels, unseen),
+    }
+    found = {
+        name: {
+            "closed_accuracy": list(
+                interval(selective.closed_accuracy, foreign, np.asarray(answers) == np.asarray(truth))
+            )
+        }
+        for name, answers in said.items()
+    }
+    far = 1 - np.concatenate([(part @ known.T).max(1) for part in np.array_split(asked, 20)])
+    found[PLAIN[0]]["oos_auroc (nearest cosine)"] = list(
+        interval(selective.oos_auroc, foreign, far.astype(np.float64), draws=300)
+    )
+    return found
+
+
 def summary(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
     """Return (method, metric, "value [low, high]") over the runs of one set and base."""
     if all("truth" in row for row in rows):
@@ -152,12 +191,19 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
     for metric in rows[0]["metrics"]:
         values = [row["metrics"][metric] for row in rows]
         if len(values) == 1:
-            shown = "{:.4f} [{:.4f}, {:.4f}]".format(*values[0])
+            shown = _shown(*values[0])
         else:
             means = [value[0] for value in values]
             shown = f"{np.mean(means):.4f} (runs {min(means):.4f} to {max(means):.4f})"
         found.append(("tuned", metric, shown))
+    # Of several runs the first: the plain methods see the same rows in each.
+    for method, metrics in rows[0].get("plain", {}).items():
+        found += [(method, metric, _shown(*values)) for metric, values in metrics.items()]
     return found
+
+
+def _shown(value: float, low: float, high: float) -> str:
+    return f"{value:.4f} [{low:.4f}, {high:.4f}]"
 
 
 def _labelled(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
@@ -168,28 +214,41 @@ def _labelled(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
     for method, said in answers.items():
         codes = as_codes(truth, [label for own in said for label in own])
         for metric in (accuracy, macro_f1):
-            value, low, high = interval(metric, *codes, draws=300)
-            yield method, metric.__name__, f"{value:.4f} [{low:.4f}, {high:.4f}]"
+            yield method, metric.__name__, _shown(*interval(metric, *codes, draws=300))
         if subset.any():
-            value, low, high = interval(accuracy, *(code[subset] for code in codes), draws=300)
-            yield method, "accuracy of the subset", f"{value:.4f} [{low:.4f}, {high:.4f}]"
+            chosen = (code[subset] for code in codes)
+            yield method, "accuracy of the subset", _shown(*interval(accuracy, *chosen, draws=300))
 
 
-def table(path: Path) -> str:
-    """Return every set and base that was measured, newest recipe of each, as Markdown."""
-    groups: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
+COLUMNS = ("set", "base", "runs", "method", "metric", "value [95 %]", "seconds a run", "commit")
+
+
+def table(path: Path, before: str = "") -> str:
+    """Return every set and base that was measured, newest recipe of each, as Markdown.
+
+    Lines of `before`, an earlier table, stay where this machine has not measured their set and base.
+    """
+    groups: dict[tuple[str, str], dict[str, dict[str, dict[str, Any]]]] = {}
     for row in kept.rows(path):
         if "metrics" in row:
-            groups.setdefault((row["set"], row["base"]), {}).setdefault(row["commit"], []).append(row)
-    found = ["| set | base | runs | method | metric | value [95 %] | seconds a run | commit |"]
-    found.append("|---|---|---|---|---|---|---|---|")
-    for (name, base), by_commit in sorted(groups.items()):
-        made, rows = list(by_commit.items())[-1]
-        seconds = f"{np.mean([row['seconds'] for row in rows]):.0f}"
-        for method, metric, value in summary(rows):
-            cells = (name, base, str(len(rows)), method, metric, value, seconds, made)
-            found.append(f"| {' | '.join(cells)} |")
+            made = groups.setdefault((row["set"], row["base"]), {}).setdefault(row["commit"], {})
+            made[row["key"]] = row
+    lines = {group: list(_lines(group, by_commit)) for group, by_commit in groups.items()}
+    for line in before.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == len(COLUMNS) and cells[0] in SETS and (cells[0], cells[1]) not in groups:
+            lines.setdefault((cells[0], cells[1]), []).append(line)
+    found = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
+    found += [line for group in sorted(lines) for line in lines[group]]
     return "\n".join(found) + "\n"
+
+
+def _lines(group: tuple[str, str], by_commit: dict[str, dict[str, dict[str, Any]]]) -> Iterator[str]:
+    made, own = list(by_commit.items())[-1]
+    rows = list(own.values())
+    seconds = f"{np.mean([row['seconds'] for row in rows]):.0f}"
+    for method, metric, value in summary(rows):
+        yield f"| {' | '.join((*group, str(len(rows)), method, metric, value, seconds, made))} |"
 
 
 def main() -> None:
@@ -213,14 +272,15 @@ def main() -> None:
         for method, metric, value in summary(rows):
             print(f"{given.set:<20} {base:<20} {method:<34} {metric:<24} {value}")
     if given.table:
-        given.table.write_text(HEAD + table(path), "utf-8")
+        before = given.table.read_text("utf-8") if given.table.is_file() else ""
+        given.table.write_text(HEAD + table(path, before), "utf-8")
 
 
 HEAD = """# What `trillium finetune` gives without a recipe
 
 Made by `python tests/benchmarks/finetuned.py --set SET [--base BASE]` for each set and base, then `--table`.
 Test rows were read once a run. One run's interval draws its test rows anew (bootstrap); over several runs
-the rows of all runs are drawn together.
+the rows of all runs are drawn together. A line stays until its set and base are measured again.
 
 """
 
