@@ -1,0 +1,52 @@
+import pytest
+
+from pipelines.tuning.defaults import default_recipe
+from pipelines.tuning.tasks import TASKS
+from shared.finetuning.recipe import Recipe
+
+
+def made(task, rows):
+    tree = default_recipe(TASKS[task], rows, base="all-MiniLM-L6-v2", seed=3, refit=True)
+    return Recipe.parse(tree)
+
+
+def labelled(count, labels, name="lost card {}"):
+    return [{"text": f"text {i}", "label": name.format(i % labels)} for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("count", "labels", "few"),
+    [
+        (700, 70, True),
+        (900, 2, True),  # few rows, though many a label
+        (3000, 150, True),  # many rows, though few a label
+        (3000, 10, False),
+        (20_000, 100, False),
+    ],
+)
+def test_few_rows_or_few_a_label_get_the_recipe_for_few(count, labels, few):
+    train = made("classify", labelled(count, labels)).train
+    assert (train.contrast > 0) == few
+    assert train.blend == (0.7 if few else "auto")
+    assert train.patience is None
+    assert train.refit == (count < 3000)
+    assert train.seed == 3
+
+
+def test_names_that_say_something_are_learnt_where_a_label_has_few_rows():
+    assert made("classify", labelled(100, 10)).heads["classify"].names
+    assert not made("classify", labelled(100, 10, "{}")).heads["classify"].names
+    assert not made("classify", labelled(1000, 10)).heads["classify"].names
+
+
+@pytest.mark.parametrize(("count", "epochs"), [(100, 12), (2000, 6), (50_000, 3)])
+def test_words_are_tagged_in_as_many_passes_as_there_is_data(count, epochs):
+    rows = [{"tokens": ["a"], "tags": ["O"]}] * count
+    assert made("tag", rows).train.epochs == epochs
+
+
+@pytest.mark.parametrize("task", [name for name in TASKS if name != "generate"])
+def test_every_task_has_a_recipe_with_a_vector_where_texts_stand_alone(task):
+    recipe = made(task, labelled(50, 2))
+    paired = task in ("span", "score")
+    assert ("vector" in recipe.heads) == (not paired and task != "mlm")
