@@ -10,12 +10,11 @@ import numpy as np
 import torch
 
 from shared.finetuning.backbone import HeadedModel
-from shared.finetuning.calibrate import temperature
+from shared.finetuning.calibrate import log_loss, temperature
 from shared.finetuning.examples import Example
 from shared.finetuning.feeding import Feed
 from shared.finetuning.outputs import said_in_training, stacked
 from shared.finetuning.validate import validate
-from shared.models.heads import FloatArray, HeadSpec, sigmoid, softmax
 
 SHARES = (1.0, 0.85, 0.7, 0.5, 0.3, 0.15)  # of the tuned weights, that "auto" tries
 UNSEEN = 0.7  # without rows to choose on
@@ -63,18 +62,11 @@ def _loss(model: HeadedModel, feed: Feed, valid: Sequence[Example], precision: s
         for spec in specs:
             chosen = [i for i, row in enumerate(valid) if spec.name in row.targets]
             if chosen:
-                truth = np.asarray([valid[i].targets[spec.name] for i in chosen])
-                losses.append(_calibrated(spec, stacked([said[i] for i in chosen], spec.name), truth))
+                truth = np.asarray([valid[i].targets[spec.name] for i in chosen], np.float64)
+                logits = stacked([said[i] for i in chosen], spec.name)
+                scaled = logits.astype(np.float64) / temperature(spec, logits, truth)
+                losses.append(log_loss(spec, scaled, truth))
     if plain:
         scores = validate(model, feed, valid, precision)
         losses += [1 - scores[name] for name in plain if name in scores]
     return float(np.mean(losses)) if losses else 0.0
-
-
-def _calibrated(spec: HeadSpec, logits: FloatArray, truth: np.ndarray) -> float:
-    scaled = np.asarray(logits, np.float64) / temperature(spec, logits, truth.astype(np.float64))
-    if spec.kind == "classify":
-        right = softmax(scaled)[np.arange(len(truth)), truth.astype(int)]
-        return float(-np.mean(np.log(right + 1e-12)))
-    p = np.clip(sigmoid(scaled), 1e-9, 1 - 1e-9)
-    return float(-np.mean(truth * np.log(p) + (1 - truth) * np.log(1 - p)))

@@ -23,17 +23,21 @@ def temperature(spec: HeadSpec, logits: FloatArray, targets: Array) -> float:
     if len(logits) < MIN_ROWS:
         return 1.0
     values = np.asarray(logits, np.float64)
-
-    def loss(log_t: float) -> float:
-        scaled = values / np.exp(log_t)
-        if spec.kind == "classify":
-            chosen = softmax(scaled)[np.arange(len(values)), targets.astype(int)]
-            return float(-np.mean(np.log(chosen + 1e-12)))
-        p = np.clip(sigmoid(scaled), 1e-9, 1 - 1e-9)
-        return float(-np.mean(targets * np.log(p) + (1 - targets) * np.log(1 - p)))
-
-    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
+    found = minimize_scalar(
+        lambda log_t: log_loss(spec, values / np.exp(log_t), targets),
+        bounds=(np.log(0.05), np.log(20)),
+        method="bounded",
+    )
     return round(float(np.exp(found.x)), 4)
+
+
+def log_loss(spec: HeadSpec, logits: Array, targets: Array) -> float:
+    """Return the mean negative log likelihood, 0 or more, of `targets` as for `temperature`."""
+    if spec.kind == "classify":
+        chosen = softmax(logits)[np.arange(len(logits)), targets.astype(int)]
+        return float(-np.mean(np.log(chosen + 1e-12)))
+    p = np.clip(sigmoid(logits), 1e-9, 1 - 1e-9)
+    return float(-np.mean(targets * np.log(p) + (1 - targets) * np.log(1 - p)))
 
 
 def thresholds(probabilities: FloatArray, targets: Array) -> list[float]:
