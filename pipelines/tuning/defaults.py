@@ -11,7 +11,7 @@ FEW = 20  # rows a label, up to which the label's own name teaches something
 SOME = 3000  # rows, from which the validation rows are too small a part to be worth a second run
 
 _TRAIN: dict[str, dict[str, Any]] = {
-    "regress": {"epochs": 6, "label_smoothing": 0.0},
+    "regress": {"label_smoothing": 0.0},
     "tag": {"label_smoothing": 0.0, "rate": 2e-4, "head_rate": 2e-3, "patience": None},
     "entity": {"label_smoothing": 0.0, "rate": 2e-4, "head_rate": 2e-3, "patience": None},
     "span": {"epochs": 3, "label_smoothing": 0.0, "head_rate": 2e-3},
@@ -41,7 +41,7 @@ def default_recipe(
     if kind in ("classify", "multilabel", "regress", "entity", "tag"):
         heads["vector"] = {"kind": "embed"}
     train = {"seed": seed, **_TRAIN.get(kind, {})}
-    if kind in ("classify", "multilabel"):
+    if kind in ("classify", "multilabel", "regress"):
         train |= _by_size(kind, rows, few or rows < 1000)
     if kind in ("tag", "entity"):
         train["epochs"] = max(3, min(12, 12_000 // max(1, rows)))
@@ -57,5 +57,7 @@ def _by_size(kind: str, rows: int, few: bool) -> dict[str, Any]:
     # each for many labels, nearly all of the end for three labels with a thousand rows each.
     if not few:
         return {"epochs": 5, "rate": 1e-4 if rows >= 6000 else 1.5e-4, "blend": "auto", "patience": None}
+    if kind == "regress":
+        return {"epochs": 10, "rate": 1e-4, "blend": "auto", "patience": None}
     found: dict[str, Any] = {"epochs": 10, "blend": 0.7, "patience": None}
     return {**found, "contrast": 1.0} if kind == "classify" else found

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, RidgeCV
 
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.examples import Example
@@ -17,6 +17,7 @@ from shared.models.batching import batches
 from shared.models.heads import FloatArray, HeadSpec
 
 FITTED = ("classify", "multilabel", "regress")
+ALPHAS = tuple(10 ** (power / 3) for power in range(-6, 7))  # .01 to 100
 
 
 def encode(
@@ -49,8 +50,11 @@ def encode(
 def fit_heads(
     model: HeadedModel, vectors: FloatArray, examples: Sequence[Example], *, c: float = 30.0, seed: int = 0
 ) -> None:
-    """Set every head that reads the vector to a logistic regression (one per label for multilabel, a ridge
-    regression for regress) on `vectors`; those that an earlier model left stay as they are."""
+    """Set every head that reads the vector to a linear one fitted on `vectors`.
+
+    A logistic regression (one per label for multilabel), for regress a ridge regression whose strength
+    leave-one-out chooses. Heads that an earlier model left stay as they are.
+    """
     for name, spec in model.specs.items():
         rows = [i for i, example in enumerate(examples) if name in example.targets]
         if spec.kind in FITTED and rows and name not in model.inherited:
@@ -65,7 +69,8 @@ def _fitted(
     spec: HeadSpec, vectors: FloatArray, targets: FloatArray, c: float, seed: int
 ) -> tuple[FloatArray, FloatArray]:
     if spec.kind == "regress":
-        ridge = Ridge(alpha=1 / c).fit(vectors, targets)
+        # What suits labels is far too weak for numbers, which would be learnt by heart.
+        ridge = RidgeCV(alphas=ALPHAS).fit(vectors, targets)
         return ridge.coef_[None].astype(np.float32), np.array([ridge.intercept_], np.float32)
     if spec.kind == "multilabel":
         pairs = [_binary(vectors, targets[:, label], c, seed) for label in range(len(spec.labels))]

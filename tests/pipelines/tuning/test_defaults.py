@@ -45,6 +45,12 @@ def test_words_are_tagged_in_as_many_passes_as_there_is_data(count, epochs):
     assert made("tag", rows).train.epochs == epochs
 
 
+@pytest.mark.parametrize(("count", "epochs"), [(100, 10), (2000, 5)])
+def test_numbers_choose_their_share_of_the_start(count, epochs):
+    train = made("regress", [{"text": f"text {i}", "label": float(i)} for i in range(count)]).train
+    assert (train.epochs, train.blend, train.contrast) == (epochs, "auto", 0)
+
+
 @pytest.mark.parametrize("task", [name for name in TASKS if name != "generate"])
 def test_every_task_has_a_recipe_with_a_vector_where_texts_stand_alone(task):
     recipe = made(task, labelled(50, 2))
