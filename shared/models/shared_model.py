@@ -23,7 +23,9 @@ class SharedModel:
         self.model = model
         self.fingerprint, self.dim, self.heads = model.fingerprint, model.dim, model.heads
         self._timeout_s = runtime.timeout_s
-        self._batcher = MicroBatcher(model, wait_ms=runtime.wait_ms, room=runtime.queue_texts)
+        self._batcher = MicroBatcher(
+            model, wait_ms=runtime.wait_ms, tokens=runtime.pass_tokens, room=runtime.queue_texts
+        )
         self.memo = Memo(runtime.memo_bytes)
         self._questions = RememberingModel(model, self.memo, run=self._pass)
 
