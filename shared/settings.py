@@ -72,7 +72,6 @@ class Runtime(Section):
     timeout_s: float = Field(30.0, gt=0)  # after which a question that waits is given up
     # Questions that come while the model is busy share its next pass anyway: waiting for more costs time.
     wait_ms: float = Field(0.0, ge=0)
-    pass_tokens: int = Field(64, ge=1)  # of a shared pass: padding makes larger ones slower on a CPU
 
 
 class Logs(Section):

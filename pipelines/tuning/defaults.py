@@ -42,11 +42,9 @@ def default_recipe(
         heads["vector"] = {"kind": "embed"}
     train = {"seed": seed, **_TRAIN.get(kind, {})}
     if kind in ("classify", "multilabel", "regress"):
-        train |= _by_size(kind, rows, few or rows < 1000)
+        train |= {**_by_size(kind, rows, few or rows < 1000), "refit": refit and rows < SOME}
     if kind in ("tag", "entity"):
         train["epochs"] = max(3, min(12, 12_000 // max(1, rows)))
-    if kind in ("classify", "multilabel", "regress"):
-        train["refit"] = refit and rows < SOME
     source = {"text": task.texts[0]} if kind not in ("span", "score", "embed", "tag") else {}
     return {"base": base, "data": {ROWS: source}, "heads": heads, "train": train}
 

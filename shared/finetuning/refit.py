@@ -16,8 +16,7 @@ def refitted(
     """Return the recipe of a second run on all rows: as many passes as were best in the first.
 
     The last counts as best unless an earlier one is better by more than a standard error of so few rows: the
-    rate is made to end there, and so are weights whose share in a blend was chosen. Where the start was best,
-    heads that a frozen base can fit are fitted again.
+    rate is made to end there. Where the start was best, heads that a frozen base can fit are fitted again.
     """
     if recipe.train.pairs:  # one pass over more pairs
         return recipe
@@ -26,7 +25,7 @@ def refitted(
     if points:
         score = min(max(best["score"], 0.0), 1.0)
         error = math.sqrt(score * (1 - score) / max(1, len(valid)))
-        best = points[-1] if points[-1]["score"] >= best["score"] - error or "blend" in curves else best
+        best = points[-1] if points[-1]["score"] >= best["score"] - error else best
     rows = len(train) + len(valid)
     fitted = all(head.kind in (*probe.FITTED, "embed") for head in recipe.heads.values())
     fitted = fitted and recipe.continual is None  # a frozen base would forget what went before

@@ -16,7 +16,7 @@ from shared.finetuning.collate import Collator, masker
 from shared.finetuning.earlier import imprint
 from shared.finetuning.examples import Example
 from shared.finetuning.feeding import Feed
-from shared.finetuning.keep import LAST
+from shared.finetuning.keep import BEST, LAST
 from shared.finetuning.methods.build import techniques
 from shared.finetuning.methods.technique import Technique
 from shared.finetuning.options import PROMPTED
@@ -91,10 +91,13 @@ def _blended(
         return None
     # Of the end and not of the best epoch, which may be the start: what lies between is what is wanted.
     model.load_state_dict(load_file(work / LAST))
-    if share == "auto":
-        return blend_best(model, feed, start, valid, recipe.train.precision)
-    blend(model, start, share)
-    return None
+    if share != "auto":
+        blend(model, start, share)
+        return None
+    share = blend_best(model, feed, start, valid, recipe.train.precision)
+    if share == 1:  # then as the recipe with that number would have it
+        model.load_state_dict(load_file(work / BEST))
+    return share
 
 
 def started(

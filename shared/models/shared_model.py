@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from shared.errors import Conflict
 from shared.models.heads import FloatArray
 from shared.models.memo import Memo, RememberingModel
 from shared.models.micro_batcher import MicroBatcher
@@ -23,9 +22,7 @@ class SharedModel:
         self.model = model
         self.fingerprint, self.dim, self.heads = model.fingerprint, model.dim, model.heads
         self._timeout_s = runtime.timeout_s
-        self._batcher = MicroBatcher(
-            model, wait_ms=runtime.wait_ms, tokens=runtime.pass_tokens, room=runtime.queue_texts
-        )
+        self._batcher = MicroBatcher(model, wait_ms=runtime.wait_ms, room=runtime.queue_texts)
         self.memo = Memo(runtime.memo_bytes)
         self._questions = RememberingModel(model, self.memo, run=self._pass)
 
@@ -40,10 +37,7 @@ class SharedModel:
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> FloatArray:
         """Return unit-length vectors (n, dim); raises Conflict when the model has no embed head."""
-        vectors = self.run(texts, query=query).vectors
-        if vectors is None:
-            raise Conflict(f"this model has no embed head, only {', '.join(self.heads)}")
-        return vectors
+        return (self._questions if query else self.model).embed(texts, query=query)
 
     def _pass(
         self, texts: Sequence[str], *, pairs: Sequence[str] | None = None, query: bool = False

@@ -1,6 +1,6 @@
 """Questions of many threads at one model: each its own pass, or shared passes as the services make them.
 
-    python tests/benchmarks/concurrent_questions.py [--model FOLDER] [--questions 600]
+    python tests/benchmarks/concurrent_questions.py [--compressed] [--model FOLDER] [--questions 600]
 
 Prints questions a second and the median and 95th percentile of a question's time for 1, 8 and 32 threads,
 and the ratio of shared to own passes in the same run, taken in turns. No question comes twice, so nothing
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from shared.finetuning.compress import compress
 from shared.finetuning.recipe import DEFAULT_BASE
 from shared.finetuning.train import export_frozen
 from shared.models.shared_model import SharedModel
@@ -63,13 +64,18 @@ def timed(ask: Ask, texts: list[str], threads: int) -> tuple[float, list[float]]
 def main() -> None:
     parser = argparse.ArgumentParser(description="Questions of many threads, own passes beside shared ones.")
     parser.add_argument("--model", type=Path, help="a model folder; by default the frozen default base")
+    parser.add_argument("--compressed", action="store_true", help="as `trillium compress` makes it")
     parser.add_argument("--questions", type=int, default=600)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as aside:
         folder = args.model or Path(aside) / "frozen"
         if args.model is None:
             export_frozen(DEFAULT_BASE, folder, home=load_settings().home)
+        if args.compressed:
+            compress(folder, Path(aside) / "compressed")
+            folder = Path(aside) / "compressed"
         model = TextModel.load(folder)
+    print(model.served_by)
     shared = SharedModel(model, Runtime(memo_bytes=0))
     ways: dict[str, Ask] = {
         "own passes": lambda text: model.run([text], query=True),

@@ -28,6 +28,7 @@ RUNS: list[list[str]] = [
     ["resident_memory.py"],
     ["training_speed.py"],
     ["concurrent_questions.py"],
+    ["concurrent_questions.py", "--compressed"],
 ]
 
 

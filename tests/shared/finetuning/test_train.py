@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from sklearn.linear_model import LogisticRegression
 
 from shared.errors import BadInput
+from shared.finetuning import blending
 from shared.finetuning.bases import resolve
 from shared.finetuning.blending import SHARES, UNSEEN, blend_best
 from shared.finetuning.examples import Example, examples, head_specs
@@ -20,7 +21,7 @@ from shared.finetuning.loop import Diverged
 from shared.finetuning.probe import encode, fit_heads
 from shared.finetuning.refit import refitted
 from shared.finetuning.rows import Rows
-from shared.finetuning.train import export_frozen, finetune, load
+from shared.finetuning.train import export_frozen, finetune, load, open_training
 from shared.finetuning.tuning import tune
 from shared.models.text_model import TextModel
 from shared.testing.tiny_models import tiny_rows
@@ -187,6 +188,21 @@ def test_the_best_share_has_the_least_loss_of_all(recipe, rows, tiny, tmp_path):
     model.load_state_dict(start)
     assert blend_best(model, feed, start, valid, "fp32") == max(SHARES)  # all are the same
     assert blend_best(model, feed, start, [], "fp32") == UNSEEN
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_the_chosen_share_given_as_a_number_makes_the_same_model(recipe, rows, tmp_path, monkeypatch, share):
+    monkeypatch.setattr(blending, "SHARES", (share,))
+
+    def weights(asked, name):
+        made = recipe(heads={"intent": {"kind": "classify", "data": "rows"}}, train={"blend": asked})
+        opened = open_training(made, {"rows": rows}, home=tmp_path, work=tmp_path / name, progress=False)
+        settled, _ = opened.tune(progress=False)
+        return settled, torch.cat([part.flatten() for part in opened.model.state_dict().values()])
+
+    (chosen, one), (given, two) = weights("auto", "auto"), weights(share, "given")
+    assert chosen.hash() == given.hash()
+    assert one == pytest.approx(two, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,8 @@ def test_batches_hold_every_position_once_and_like_lengths():
     assert found == [[3], [1, 5], [0, 2], [4]]
     assert list(batches([], rows=2)) == []
     assert list(batches([500], tokens=100)) == [[0]]
+    assert list(batches([100, 10, 20, 30, 72, 69])) == [[0, 4, 5, 3], [2, 1]]  # four are worth a pass
+    assert list(batches([100, 90, 80, 75, 72, 69, 10])) == [[0, 1, 2, 3, 4], [5, 6]]
 
 
 def test_padding_is_masked():
