@@ -15,7 +15,7 @@ from shared.finetuning.bases import resolve
 from shared.finetuning.examples import examples, head_specs
 from shared.finetuning.feeding import Feed
 from shared.finetuning.keep import BEST
-from shared.finetuning.loop import Diverged
+from shared.finetuning.loop import Diverged, checkpoint
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.rows import Rows
 from shared.finetuning.train import load
@@ -46,7 +46,7 @@ def trained(tree, home):
 
 def has_checkpoint(work):
     try:
-        return any(work.glob("checkpoint-[1-3]?/trainer_state.json"))
+        return any(path.stat().st_size for path in work.glob("checkpoint-[1-3]?/trainer_state.json"))
     except FileNotFoundError:  # an old one went while it was looked at
         return False
 
@@ -94,6 +94,17 @@ def test_a_killed_training_ends_like_one_that_was_not(recipe, tmp_path, changes)
     ]
     steps = [[json.loads(line)["step"] for line in run if "train_runtime" not in line] for run in lines]
     assert steps[0] == steps[1]  # what the kill left behind the checkpoint is told once
+
+
+@pytest.mark.parametrize("state", [None, "", '{"global_step": 2'], ids=["missing", "empty", "cut short"])
+def test_a_checkpoint_that_a_kill_cut_short_gives_way_to_the_one_before(tmp_path, state):
+    for step, text in ((9, '{"global_step": 9}'), (10, '{"global_step": 10}'), (20, state)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if text is not None:
+            (folder / "trainer_state.json").write_text(text, "utf-8")
+    assert checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert not (tmp_path / "checkpoint-20").exists()
 
 
 def test_a_loss_that_is_no_number_leaves_the_best_weights(recipe, tmp_path):
