@@ -11,7 +11,7 @@ from pipelines.tuning.defaults import ROWS, default_recipe
 from pipelines.tuning.earlier import with_folders
 from pipelines.tuning.running import Made, Wanted, artifact_name, refuse_used, run
 from pipelines.tuning.sources import Given, from_files, from_recipe, without_label
-from pipelines.tuning.tasks import TASKS, Task, named
+from pipelines.tuning.tasks import TASKS, Task, named, task_name
 from shared.errors import BadInput, NotFound, UsageError
 from shared.finetuning.comparing import Compared, choose, compare
 from shared.finetuning.recipe import DEFAULT_BASE, Recipe
@@ -137,8 +137,8 @@ def _from_recipe(asked: Asked, tree: dict[str, Any], settings: Settings, test: b
         rows = without_label(rows, str(heads[0].data), heads[0].target, asked.out_of_scope)
     recipe = with_folders(_absolute(recipe, path.absolute().parent), path.absolute().parent, settings)
     recipe = choose(recipe, rows.data, home=settings.home)
-    kinds = [head.kind for head in recipe.heads.values() if head.data]
-    task = kinds[0] if len(kinds) == 1 else "several"
+    tasks = [task_name(head.kind) for head in recipe.heads.values() if head.data]
+    task = tasks[0] if len(tasks) == 1 else "several"
     return Ready(task, recipe, rows)
 
 

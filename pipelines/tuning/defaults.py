@@ -8,6 +8,7 @@ from shared.finetuning.label_names import telling
 
 ROWS = "rows"  # the one data source of such a recipe
 FEW = 20  # rows a label, up to which the label's own name teaches something
+MANY_PAIRS = 3000  # rows, from which reading two texts together learns more than comparing their vectors
 SOME = 3000  # rows, from which the validation rows are too small a part to be worth a second run
 
 _TRAIN: dict[str, dict[str, Any]] = {
@@ -16,6 +17,7 @@ _TRAIN: dict[str, dict[str, Any]] = {
     "entity": {"label_smoothing": 0.0, "rate": 2e-4, "head_rate": 2e-3, "patience": None},
     "span": {"epochs": 3, "label_smoothing": 0.0, "head_rate": 2e-3},
     "score": {"rate": 1e-4, "label_smoothing": 0.0},
+    "similarity": {"epochs": 10, "rate": 5e-5, "label_smoothing": 0.0, "blend": 0.7, "patience": None},
     "embed": {"epochs": 3, "label_smoothing": 0.0, "batch": 64},
     "mlm": {"epochs": 3, "label_smoothing": 0.0, "rate": 1e-4, "patience": None},
 }
@@ -37,15 +39,19 @@ def default_recipe(
         labels = {str(row.get(task.target[0])) for row in data}
         few = rows <= FEW * len(labels)
         head["names"] = few and telling(sorted(labels))
-    heads = {"vector" if kind == "embed" else kind: head}
-    if kind in ("classify", "multilabel", "regress", "entity", "tag"):
+    heads = {"vector" if kind == "embed" else task.name: head}
+    if kind == "score" and rows < MANY_PAIRS:
+        kind = head["kind"] = "similarity"
+    if kind not in ("span", "embed", "mlm", "score"):
         heads["vector"] = {"kind": "embed"}
     train = {"seed": seed, **_TRAIN.get(kind, {})}
     if kind in ("classify", "multilabel", "regress"):
         train |= {**_by_size(kind, rows, few or rows < 1000), "refit": refit and rows < SOME}
+    if kind == "similarity":
+        train["refit"] = refit
     if kind in ("tag", "entity"):
         train["epochs"] = max(3, min(12, 12_000 // max(1, rows)))
-    source = {"text": task.texts[0]} if kind not in ("span", "score", "embed", "tag") else {}
+    source = {"text": task.texts[0]} if task.name not in ("span", "score", "embed", "tag") else {}
     return {"base": base, "data": {ROWS: source}, "heads": heads, "train": train}
 
 

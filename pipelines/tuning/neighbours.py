@@ -12,7 +12,7 @@ from pipelines.tuning.trained_on import training_rows
 from shared.artifacts.files import full_disk_named
 from shared.errors import BadInput
 from shared.finetuning.recipe import Head
-from shared.models.heads import FloatArray
+from shared.models.heads import GRADED, FloatArray
 from shared.models.text_model import TextModel
 
 
@@ -60,7 +60,7 @@ def _place(model: Model, name: str) -> tuple[str, str, str]:
         raise BadInput(f"{model.name} was not trained on rows; it has no nearest ones")
     if head.kind == "embed":
         return head.data, head.anchor, head.positive
-    if head.kind in ("tag", "span", "score"):
+    if head.kind in ("tag", "span", *GRADED):
         raise BadInput(f"nearest rows are those of a text; the rows of a {head.kind} head are none")
     return head.data, recipe.data[head.data].text, head.target
 

@@ -10,7 +10,7 @@ import numpy as np
 from pipelines.tuning.tasks import TASKS, Task, named, read_task
 from shared.errors import BadInput
 from shared.models.card import ModelCard
-from shared.models.heads import FloatArray, HeadSpec
+from shared.models.heads import GRADED, FloatArray, HeadSpec
 from shared.models.out_of_scope import Places
 from shared.models.reading import answers, span_probabilities, word_tags
 from shared.models.spans import Offsets
@@ -60,6 +60,8 @@ def _answering(model: TextModel, told: Mapping[str, Any]) -> list[HeadSpec]:
 
 def _task(heads: Sequence[HeadSpec], told: Mapping[str, Any]) -> Task:
     kinds = {head.kind for head in heads}
+    if "similarity" in kinds:
+        return TASKS["score"]
     for kind in ("span", "score", "entity", "tag"):
         if kind in kinds:
             if len(kinds) > 1 and kind == "tag":
@@ -88,8 +90,10 @@ def _said(
     if task.name == "span":
         return {heads[0].name: _answers(model, rows)}
     texts, pairs = _texts(task, rows)
-    encodings = model.encode(texts, pairs=pairs)
+    encodings = model.encode(texts, pairs=None if model.compares else pairs)
     raw = model.raw(encodings)
+    if model.compares and pairs is not None:
+        raw = model.with_similarity(raw, pairs)
     found = {}
     for head in heads:
         if head.kind == "tag":
@@ -122,7 +126,7 @@ def _plain(head: HeadSpec, raw: Any) -> list[dict[str, Any]]:
     values = head.decode(raw)
     if head.kind == "embed":
         return [{"vector": [round(float(x), 6) for x in row]} for row in values]
-    if head.kind in ("regress", "score"):
+    if head.kind in ("regress", *GRADED):
         return [{"score": round(float(value), 6)} for value in values]
     cuts = np.asarray(head.thresholds or [0.5] * len(head.labels))
     found = []

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.tuning.sides import hold_out
-from pipelines.tuning.tasks import TASKS, Task, named, read_task
+from pipelines.tuning.tasks import TASKS, Task, named, read_task, task_name
 from shared.errors import BadInput
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.rows import Rows
@@ -77,7 +77,7 @@ def unlabelled_sources(recipe: Recipe) -> set[str]:
 
 
 def _task_of(kind: str, text: str, label: str) -> Task:
-    task = TASKS[kind]
+    task = TASKS[task_name(kind)]
     return named(
         task,
         text if "text" in task.texts and text != "text" else None,

@@ -54,6 +54,11 @@ TASKS = {
 }
 
 
+def task_name(kind: str) -> str:
+    """Return the task whose files a head of this kind learns from."""
+    return "score" if kind == "similarity" else kind
+
+
 def named(task: Task, text_column: str | None, label_column: str | None) -> Task:
     """Return the task with other names for its one text and its label; raises BadInput where it has none."""
     if text_column:

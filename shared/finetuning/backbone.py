@@ -22,6 +22,9 @@ from shared.finetuning.quiet import quiet
 from shared.finetuning.recipe import Head
 from shared.models.heads import BY_TOKEN, HeadSpec
 
+_APART = ("mlm", "similarity")  # kinds that the graph gives nothing for
+FLAT = 0.1  # the least slope of a similarity head: nearer vectors never belong together less
+
 
 class HeadedModel(nn.Module):
     """Encoder -> token rows and a pooled unit vector -> heads. `forward` of a batch returns `{"loss"}`.
@@ -62,7 +65,16 @@ class HeadedModel(nn.Module):
         if spec.kind == "mlm":
             head = self.recipes.get(spec.name)
             return MaskedWords(self.encoder, self.width, following=head is not None and head.next_sentence)
+        if spec.kind == "similarity":
+            return Similarity()
         return nn.Linear(self.width * (2 if spec.kind == "entity" else 1), spec.width(self.width))
+
+    def fitted(self, spec: HeadSpec) -> HeadSpec:
+        """Return the spec as it is served: a similarity head's line is in no graph."""
+        if spec.kind != "similarity":
+            return spec
+        slope, bias = self.heads[spec.name].line()  # type: ignore[operator]
+        return spec.model_copy(update={"centre": -bias / slope, "spread": 1 / slope})
 
     @property
     def typed(self) -> bool:
@@ -102,7 +114,7 @@ class HeadedModel(nn.Module):
     def outputs(self, tokens: Tensor, vectors: Tensor) -> dict[str, Tensor]:
         """Return one output per served head: the vectors for embed, (rows, width) for heads of a text,
         (rows, tokens, width) for those of tokens."""
-        return {n: self._output(n, tokens, vectors) for n, s in self.specs.items() if s.kind != "mlm"}
+        return {n: self._output(n, tokens, vectors) for n, s in self.specs.items() if s.kind not in _APART}
 
     def _output(self, name: str, tokens: Tensor, vectors: Tensor) -> Tensor:
         kind = self.specs[name].kind
@@ -148,7 +160,7 @@ class HeadedModel(nn.Module):
         return {
             name: vectors if spec.kind == "embed" else self.heads[name].forward(vectors).float()
             for name, spec in self.specs.items()
-            if spec.kind not in (*BY_TOKEN, "mlm")
+            if spec.kind not in (*BY_TOKEN, *_APART)
         }
 
     def _kept(self, vectors: Tensor, target: Mapping[str, Tensor]) -> Tensor:
@@ -161,6 +173,9 @@ class HeadedModel(nn.Module):
         if spec.kind == "embed":
             return recipe.weight * matryoshka_loss(vectors, target, recipe.scale, [*recipe.sizes, self.width])
         rows = target["rows"]
+        if spec.kind == "similarity":
+            said = self.heads[name]((vectors[rows] * vectors[target["others"]]).sum(-1, keepdim=True))
+            return recipe.weight * head_loss(spec.kind, said, target, self.label_smoothing)
         if spec.kind == "mlm":
             words = self.heads[name](tokens[rows], target["labels"])
             hidden = mean_by_row(words, target["labels"], 0.0)
@@ -172,6 +187,26 @@ class HeadedModel(nn.Module):
         if self.contrast and spec.kind == "classify":
             loss = loss + self.contrast * supervised_contrastive_loss(vectors[rows], target["labels"])
         return recipe.weight * loss
+
+
+class Similarity(nn.Linear):
+    """The log-odds that two texts belong together: a rising line of their vectors' cosine."""
+
+    STEEP = 20.0  # of an unfitted one, which is even at the cosine .75
+
+    def __init__(self) -> None:
+        super().__init__(1, 1)
+        with torch.no_grad():
+            self.weight.fill_(self.STEEP)
+            self.bias.fill_(-0.75 * self.STEEP)
+
+    def forward(self, cosines: Tensor) -> Tensor:
+        """Return log-odds (n, 1) of cosines (n, 1)."""
+        return functional.linear(cosines, self.weight.clamp(min=FLAT), self.bias)
+
+    def line(self) -> tuple[float, float]:
+        """Return slope, above 0, and bias."""
+        return max(self.weight.item(), FLAT), self.bias.item()
 
 
 class MaskedWords(nn.Module):

@@ -26,6 +26,7 @@ _USES = {
     "entity": "gives a marked span one of {n} labels: {labels}",
     "embed": "gives a vector of length 1",
     "score": "says in 0 to 1 how well two texts belong together",
+    "similarity": "says in 0 to 1 how well two texts belong together, from their vectors",
     "span": "finds the answer to a question in a passage",
 }
 

@@ -66,6 +66,8 @@ class Collator:
             values = [batch[i].targets[spec.name] for i in chosen[spec.name]]
             if spec.kind == "embed" and values:
                 targets[spec.name] = _pairs(chosen[spec.name], values, texts)
+            if spec.kind == "similarity" and values:
+                targets[spec.name] = _compared(chosen[spec.name], values, texts)
             if spec.kind == "mlm" and values:
                 targets[spec.name] = {"rows": torch.tensor(_hidden_rows(spec.name, chosen, batch, texts))}
                 if any(isinstance(value, tuple) for value in values):
@@ -79,7 +81,7 @@ class Collator:
             rows = chosen[spec.name]
             if rows and spec.kind == "mlm":
                 targets[spec.name]["labels"] = self._masked(fed, targets[spec.name]["rows"])
-            elif rows and spec.kind != "embed":
+            elif rows and spec.kind not in ("embed", "similarity"):
                 targets[spec.name] = _target(spec, fed, rows, [batch[i].targets[spec.name] for i in rows])
         kept = [i for i, example in enumerate(batch) if example.kept is not None]
         if kept:
@@ -199,6 +201,13 @@ def _answers(fed: Fed, rows: list[int], values: list[tuple[int, int]]) -> dict[s
         "ends": torch.tensor(ends),
         "shares": torch.tensor(shares, dtype=torch.float32),
     }
+
+
+def _compared(rows: list[int], values: list[tuple[str, float]], texts: list[str]) -> dict[str, Tensor]:
+    others = torch.arange(len(texts), len(texts) + len(rows))
+    texts += [other for other, _ in values]
+    grades = torch.tensor([grade for _, grade in values], dtype=torch.float32)
+    return {"rows": torch.tensor(rows), "others": others, "labels": grades}
 
 
 def _pairs(rows: list[int], values: list[tuple[str, str, str]], texts: list[str]) -> dict[str, Tensor]:

@@ -42,7 +42,7 @@ def choose(recipe: Recipe, data: Mapping[str, Rows], *, home: Path) -> Recipe:
     if recipe.base != AUTO:
         return recipe
     fit = [head.kind for head in recipe.heads.values() if head.data]
-    if not all(kind in (*probe.FITTED, "embed") for kind in fit):
+    if not all(kind in probe.FROZEN for kind in fit):
         return recipe.model_copy(update={"base": DEFAULT_BASE})
     found = compare(recipe, data, home=home)
     best = max(found, key=lambda one: (round(one.score, 4), -one.parameters))
@@ -53,14 +53,13 @@ def choose(recipe: Recipe, data: Mapping[str, Rows], *, home: Path) -> Recipe:
 def compare(recipe: Recipe, data: Mapping[str, Rows], *, home: Path) -> list[Compared]:
     """Return the frozen bases at hand with the plain method's validation score, best first.
 
-    classify and multilabel: logistic regression; regress: ridge; embed: the vectors as they are. Raises
-    BadInput for other heads or without validation rows.
+    classify and multilabel: logistic regression; regress: ridge; embed and similarity: the vectors as they
+    are. Raises BadInput for other heads or without validation rows.
     """
     kinds = {head.kind for head in recipe.heads.values() if head.data}
-    if not kinds <= {*probe.FITTED, "embed"}:
+    if not kinds <= set(probe.FROZEN):
         raise BadInput(
-            f"frozen bases can be compared for {', '.join((*probe.FITTED, 'embed'))}, "
-            f"not for {', '.join(sorted(kinds))}"
+            f"frozen bases can be compared for {', '.join(probe.FROZEN)}, not for {', '.join(sorted(kinds))}"
         )
     names = [row["name"] for row in bases.available(home) if row["source"]]
     specs = head_specs(recipe, data)
@@ -88,6 +87,7 @@ def _one(
     if any(spec.kind in probe.FITTED for spec in specs):
         vectors = probe.encode(model, feed, [row.text for row in train], precision=precision)
         probe.fit_heads(model, vectors, train, c=recipe.method.c, seed=recipe.train.seed)
+    probe.fit_similarities(model, feed, train, c=recipe.method.c, precision=precision)
     score = validate(model, feed, valid, precision)["score"]
     weights = sum(parameter.numel() for parameter in model.encoder.parameters())
     return Compared(name, round(weights / 1e6, 1), score)

@@ -184,7 +184,10 @@ def _try_all(bench: _Bench) -> tuple[list[_Tried], list[dict[str, Any]]]:
 def _judged(bench: _Bench, variant: Variant, engine: Engine, row: dict[str, Any]) -> _Tried:
     plain = bench.model(engine, bench.card.heads)
     got = plain.raw(bench.encodings)
-    heads = [_calibrated(head, bench.sample, got[head.name]) for head in plain.heads.values()]
+    heads = [
+        _calibrated(head, bench.sample, got[name]) if name in got else head
+        for name, head in plain.heads.items()
+    ]
     model = bench.model(engine, heads)
     judged = drift.judge(bench.reference, model, bench.sample, bench.raw, got)
     alone = model.raw(bench.encodings[:1])

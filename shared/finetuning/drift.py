@@ -55,10 +55,11 @@ def judge(reference: TextModel, other: TextModel, sample: Sample, raw: Raw, got:
     the ten nearest neighbours that are lost; classify, multilabel: the drop of accuracy or micro F1 where
     the sample has true labels, else the share of texts with another decision; tag: 1 - entity F1 against
     the reference's entities; entity: the share of words that get another label; regress, score: 1 - R²
-    against the reference; span: the share of other answers.
+    against the reference; span: the share of other answers. A similarity head is judged by its vectors.
     """
     found = {}
-    for name, head in reference.heads.items():
+    for name in raw:
+        head = reference.heads[name]
         if head.kind in ("classify", "multilabel"):
             found[name] = _labels(head, other.heads[name], sample.truth.get(name), raw[name], got[name])
         elif head.kind == "embed":

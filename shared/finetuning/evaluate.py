@@ -11,7 +11,16 @@ from shared.evaluation.classification import Interval
 from shared.evaluation.resampling import as_codes, interval
 from shared.finetuning import calibrate, export
 from shared.finetuning.examples import Example
-from shared.finetuning.outputs import Said, answer, entities_of, said_by, span_logits, stacked, tag_spans
+from shared.finetuning.outputs import (
+    Said,
+    answer,
+    entities_of,
+    grades,
+    said_by,
+    span_logits,
+    stacked,
+    tag_spans,
+)
 from shared.finetuning.validate import measure, ranked_positives
 from shared.models import selftest
 from shared.models.heads import FloatArray, HeadSpec
@@ -120,7 +129,7 @@ def figures(served: TextModel, rows: Sequence[Example], *, draws: int = 1000) ->
 
     classify: accuracy, macro_f1, weighted_f1, mcc, ece; multilabel: micro_f1, macro_f1; regress: mse, r2,
     spearman; tag and entity: entity_f1 (exact spans), accuracy (of words, of spans); embed: recall@1,
-    recall@10, mrr; score: auroc, map (over queries); span: exact, f1.
+    recall@10, mrr; score and similarity: auroc, map (over queries); span: exact, f1.
     """
     said = said_by(served, rows)
     found = {}
@@ -180,7 +189,7 @@ def _regress(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said], _: T
 
 
 def _score(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said], _: TextModel) -> Measured:
-    truth = np.asarray([row.targets[spec.name] for row in rows]) > 0.5
+    truth = grades(spec, rows) > 0.5
     values = spec.decode(stacked(said, spec.name))
     by_query = detection.average_precision_each([row.text for row in rows], truth, values)
     return {"auroc": (detection.auroc, truth, values), "map": (ranking.mean, by_query)}
@@ -249,6 +258,7 @@ _FIGURES: dict[str, Callable[..., Measured]] = {
     "multilabel": _multilabel,
     "regress": _regress,
     "score": _score,
+    "similarity": _score,
     "tag": _tag,
     "entity": _entity,
     "embed": _embed,

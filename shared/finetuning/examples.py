@@ -25,9 +25,9 @@ class Example:
     labels it does not know; a number (1,); a unit vector (dim,). `twin` is another wording of the text.
 
     Targets: classify the position of the label; multilabel a 0 or 1 per label; regress the standardised
-    number; score 0 to 1; tag and entity a list of (start, end, label position) in characters of the text;
-    span (start, end) in the pair, (0, 0) for none; embed (positive, negative or "", group); mlm True, or
-    with next_sentence the text's sentences.
+    number; score 0 to 1; similarity (other text, 0 to 1); tag and entity a list of (start, end, label
+    position) in characters of the text; span (start, end) in the pair, (0, 0) for none; embed (positive,
+    negative or "", group); mlm True, or with next_sentence the text's sentences.
     """
 
     text: str
@@ -160,6 +160,8 @@ def _texts(spec: HeadSpec, recipe: Recipe, row: Row) -> tuple[str, str | None]:
     if spec.kind in PAIRED:
         first, second = ("question", "context") if spec.kind == "span" else ("query", "text")
         return str(row.get(first) or ""), str(row.get(second) or "")
+    if spec.kind == "similarity":
+        return str(row.get("query") or ""), None
     if spec.kind == "tag" and row.get("tokens"):
         return " ".join(str(token) for token in row["tokens"]), None
     column = head.anchor if spec.kind == "embed" else (source.text if source else "text")
@@ -182,6 +184,9 @@ def _target(spec: HeadSpec, recipe: Recipe, row: Row, side: Side) -> Any:
         return (_number(row, head.target) - spec.centre) / spec.spread
     if spec.kind == "score":
         return _grade(row, head.target)
+    if spec.kind == "similarity":
+        other = str(row.get("text") or "")
+        return (other, _grade(row, head.target)) if other.strip() else None
     given = row_labels(spec.name, head, recipe, row)
     unknown = [label for label in given if label not in spec.labels]
     if unknown and (side == "train" or (head.labels and side == "valid")):

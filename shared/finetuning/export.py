@@ -67,7 +67,7 @@ def export(
         pooling=base.pooling,
         query_prefix=base.query_prefix,
         pad_id=int(tokenizer.pad_token_id or 0),
-        heads=[spec for spec in model.specs.values() if spec.kind != "mlm"],
+        heads=[model.fitted(spec) for spec in model.specs.values() if spec.kind != "mlm"],
         runtime="torch" if torch_only else "onnx",
     )
     write_card(out, card)

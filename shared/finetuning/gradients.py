@@ -17,7 +17,7 @@ from shared.errors import BadInput
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.torch_engine import load_model
 from shared.models.explain import Explanation, Token, explained_head, mask_token, reading
-from shared.models.heads import FloatArray, HeadSpec
+from shared.models.heads import GRADED, FloatArray, HeadSpec
 from shared.models.spans import tokens_of
 from shared.models.text_model import TextModel
 from shared.text.words import words
@@ -39,11 +39,13 @@ def integrated_gradients(
     """Return what `explain.occlusion` returns, with weights from the trained weights in `folder`.
 
     `model` is the same folder as served. A word's weight is the sum over its tokens, in the same unit as
-    occlusion's. Raises as `occlusion` does, and BadInput for a `score` head.
+    occlusion's. Raises as `occlusion` does, and BadInput for heads that speak of two texts.
     """
     spec = explained_head(model, head)
-    if spec.kind == "score":
-        raise BadInput('gradients explain heads that read one text; use --method occlusion for kind "score"')
+    if spec.kind in GRADED:
+        raise BadInput(
+            f'gradients explain heads that read one text; use --method occlusion for kind "{spec.kind}"'
+        )
     if (spec.kind == "embed") != (other is not None):
         raise BadInput(f"a {spec.kind} head {'needs' if other is None else 'reads no'} second text")
     trained = load_model(folder)

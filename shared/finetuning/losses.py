@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from shared.finetuning.collate import IGNORED
+from shared.models.heads import GRADED
 
 
 def head_loss(kind: str, logits: Tensor, target: Mapping[str, Tensor], smoothing: float) -> Tensor:
@@ -29,7 +30,7 @@ def head_loss(kind: str, logits: Tensor, target: Mapping[str, Tensor], smoothing
     labels = target["labels"]
     if kind == "multilabel":
         return functional.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(1).sum()
-    if kind == "score":
+    if kind in GRADED:
         return functional.binary_cross_entropy_with_logits(logits[:, 0], labels, reduction="sum")
     if kind == "regress":
         return (logits[:, 0] - labels).square().sum()

@@ -11,6 +11,7 @@ from shared.evaluation.entities import Span
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.examples import Example
 from shared.finetuning.feeding import Feed
+from shared.finetuning.probe import encode
 from shared.models.batching import batches
 from shared.models.heads import BY_TOKEN, FloatArray, HeadSpec
 from shared.models.reading import windows_of, word_tags
@@ -50,7 +51,26 @@ def said_in_training(
                 at = [row for row, origin in enumerate(fed.origin) if origin == place]
                 found[i] = _one(numbers, fed.offsets, at, windows)
     model.train(training)
-    return [one for one in found if one is not None]
+    whole = [one for one in found if one is not None]
+    for spec in (one for one in model.specs.values() if one.kind == "similarity"):
+        _compare(model, feed, spec, rows, whole, precision)
+    return whole
+
+
+def _compare(
+    model: HeadedModel,
+    feed: Feed,
+    spec: HeadSpec,
+    rows: Sequence[Example],
+    said: Sequence[Said],
+    precision: str,
+) -> None:
+    (vector,) = (name for name, one in model.specs.items() if one.kind == "embed")
+    chosen = [i for i, row in enumerate(rows) if spec.name in row.targets]
+    others = encode(model, feed, [rows[i].targets[spec.name][0] for i in chosen], precision=precision)
+    served = model.fitted(spec)
+    for i, other in zip(chosen, others, strict=True):
+        said[i].numbers[spec.name] = served.compared(said[i].numbers[vector][None], other[None])[0]
 
 
 def _one(numbers: dict[str, FloatArray], offsets: list[Offsets], at: list[int], windows: bool) -> Said:
@@ -70,10 +90,18 @@ def said_by(model: TextModel, rows: Sequence[Example]) -> list[Said]:
     pairs = [str(row.pair) for row in rows] if model.paired else None
     encodings = model.encode(texts, pairs=pairs)
     raw = model.raw(encodings)
-    return [
+    said = [
         Said({name: values[i] for name, values in raw.items()}, encoding.offsets)
         for i, encoding in enumerate(encodings)
     ]
+    if model.compares:
+        for name, spec in model.heads.items():
+            chosen = [i for i, row in enumerate(rows) if spec.kind == "similarity" and name in row.targets]
+            others = [rows[i].targets[name][0] for i in chosen]
+            told = model.with_similarity({n: values[chosen] for n, values in raw.items()}, others)
+            for place, i in enumerate(chosen):
+                said[i].numbers[name] = told[name][place]
+    return said
 
 
 def tag_spans(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said]) -> tuple[list[Any], list[Any]]:
@@ -102,6 +130,12 @@ def answer(row: Example, one: Said, *, no_answer: bool) -> tuple[str, Answer]:
     """Return the answer's text, "" for none, and where it stands in the passage."""
     found = best_answer(one.windows, no_answer=no_answer)
     return str(row.pair)[found.start : found.end], found
+
+
+def grades(spec: HeadSpec, rows: Sequence[Example]) -> FloatArray:
+    """Return (rows,) how well the two texts of each row belong together, 0 to 1."""
+    targets = [row.targets[spec.name] for row in rows]
+    return np.asarray([one[1] if spec.kind == "similarity" else one for one in targets], np.float32)
 
 
 def stacked(said: Sequence[Said], name: str) -> FloatArray:

@@ -17,6 +17,7 @@ from shared.models.batching import batches
 from shared.models.heads import FloatArray, HeadSpec
 
 FITTED = ("classify", "multilabel", "regress")
+FROZEN = (*FITTED, "similarity", "embed")  # kinds that a base has without any training of its body
 ALPHAS = tuple(10 ** (power / 3) for power in range(-6, 7))  # .01 to 100
 
 
@@ -63,6 +64,30 @@ def fit_heads(
             with torch.no_grad():
                 model.heads[name].weight.copy_(torch.from_numpy(weight))  # type: ignore[operator]
                 model.heads[name].bias.copy_(torch.from_numpy(bias))  # type: ignore[operator]
+
+
+def fit_similarities(
+    model: HeadedModel, feed: Feed, rows: Sequence[Example], *, c: float = 30.0, precision: str = "fp32"
+) -> None:
+    """Set the line of every similarity head to a logistic regression on the cosines of the base's vectors.
+
+    Grades count as yes above .5. Heads that an earlier model left stay as they are, and so does one whose
+    rows all say the same.
+    """
+    for name, spec in model.specs.items():
+        own = [row for row in rows if name in row.targets]
+        if spec.kind != "similarity" or name in model.inherited:
+            continue
+        yes = np.asarray([row.targets[name][1] > 0.5 for row in own])
+        if len(set(yes.tolist())) < 2:
+            continue
+        texts = [row.text for row in own] + [str(row.targets[name][0]) for row in own]
+        vectors = encode(model, feed, texts, precision=precision)
+        cosines = (vectors[: len(own)] * vectors[len(own) :]).sum(1, keepdims=True)
+        slope, bias = _binary(cosines, yes, c, 0)
+        with torch.no_grad():
+            model.heads[name].weight.fill_(float(slope[0]))  # type: ignore[operator]
+            model.heads[name].bias.fill_(bias)  # type: ignore[operator]
 
 
 def _fitted(

@@ -37,7 +37,9 @@ class Head(_Part):
     """One output and what it learns from.
 
     `label` is the column of what is to be learnt. classify: a label; multilabel: a list of labels;
-    regress: a number; score: 0 to 1, for the pair in the columns `query` and `text`; tag: the BIO tags of
+    regress: a number; score: 0 to 1, for the pair in the columns `query` and `text`, which it reads
+    together; similarity: the same of the vectors that an embed head gives, each text read alone, which needs
+    fewer rows and lets vectors be kept; tag: the BIO tags of
     the words in the column `tokens`; entity: a list of {start, end, label} in characters of the text. mlm
     reads the text alone. span reads the columns question, context, answer and, where the answer stands
     more than once, `start`. embed: rows are pairs in the columns `anchor`, `positive` and, where there are
@@ -107,6 +109,8 @@ class Recipe(_Part):
             if head.next_sentence and head.kind != "mlm":
                 raise ValueError(f"heads.{name}: next_sentence belongs to mlm, not to {head.kind}")
         kinds = [head.kind for head in self.heads.values()]
+        if "similarity" in kinds and "embed" not in kinds:
+            raise ValueError('heads: a similarity head compares vectors; add a head of kind "embed"')
         self._refuse_with_next()
         refuse_pairs(self.method, self.train, kinds)
         learning = [head.data for head in self.heads.values() if head.data]

@@ -27,7 +27,7 @@ def refitted(
         error = math.sqrt(score * (1 - score) / max(1, len(valid)))
         best = points[-1] if points[-1]["score"] >= best["score"] - error else best
     rows = len(train) + len(valid)
-    fitted = all(head.kind in (*probe.FITTED, "embed") for head in recipe.heads.values())
+    fitted = all(head.kind in probe.FROZEN for head in recipe.heads.values())
     fitted = fitted and recipe.continual is None  # a frozen base would forget what went before
     if best["step"] == 0 and fitted:
         frozen = Method(kind="frozen", c=recipe.method.c)

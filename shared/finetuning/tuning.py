@@ -126,4 +126,6 @@ def started(
         if vectors is None or prompted:
             vectors = probe.encode(model, feed, texts, precision=precision)
         probe.fit_heads(model, vectors, train, c=recipe.method.c, seed=recipe.train.seed)
+    if frozen or recipe.train.start == "frozen":
+        probe.fit_similarities(model, feed, train, c=recipe.method.c, precision=precision)
     return train

@@ -17,6 +17,7 @@ from shared.finetuning.outputs import (
     Said,
     answer,
     entities_of,
+    grades,
     said_in_training,
     span_logits,
     stacked,
@@ -35,9 +36,9 @@ def validate(model: HeadedModel, feed: Feed, rows: Sequence[Example], precision:
     """Return {"score", "loss", HEAD: …}, by head a figure of 0 to 1.
 
     classify and entity: macro F1; multilabel: micro F1 at 0.5; regress: rank correlation, not below 0;
-    score: AUROC where the grades are 0 and 1, else rank correlation; tag: F1 of exact entities; span: token
-    F1; embed: mean reciprocal rank of the positive among all; mlm: the probability of a hidden word
-    (geometric mean). `score` is their mean, `loss` the mean loss of the heads that have one.
+    score and similarity: AUROC where the grades are 0 and 1, else rank correlation; tag: F1 of exact
+    entities; span: token F1; embed: mean reciprocal rank of the positive among all; mlm: the probability
+    of a hidden word (geometric mean). `score` is their mean, `loss` the mean loss of the heads that have one.
     """
     served = [name for name, spec in model.specs.items() if spec.kind != "mlm"]
     said = said_in_training(model, feed, rows, precision) if served else []
@@ -70,6 +71,7 @@ def measure(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said]) -> Me
         "multilabel": _multilabel,
         "regress": _regress,
         "score": _score,
+        "similarity": _score,
         "tag": _tag,
         "entity": _entity,
         "span": _span,
@@ -103,7 +105,7 @@ def _regress(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said]) -> M
 
 
 def _score(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said]) -> Measured:
-    targets = np.asarray([row.targets[spec.name] for row in rows])
+    targets = grades(spec, rows)
     p = np.clip(sigmoid(stacked(said, spec.name)[:, 0].astype(np.float64)), 1e-9, 1 - 1e-9)
     loss = -np.mean(targets * np.log(p) + (1 - targets) * np.log(1 - p))
     graded = bool(np.any((targets > 0) & (targets < 1)))

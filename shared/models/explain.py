@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.errors import BadInput, NotFound
-from shared.models.heads import FloatArray, HeadSpec
+from shared.models.heads import GRADED, FloatArray, HeadSpec
 from shared.models.text_model import TextModel
 from shared.text.words import Word, words
 
-KINDS = ("classify", "multilabel", "regress", "score", "embed")
+KINDS = ("classify", "multilabel", "regress", *GRADED, "embed")
 BEHIND = 1000  # characters beyond twice what is read: a mask is shorter than the words that it covers
 MOST = 64  # masked texts: of a longer text, neighbouring words are masked together
 _MASKS = ("[MASK]", "<mask>")
@@ -36,7 +36,7 @@ class Token(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """What a head answers (a number for regress, score and embed) and why: the words of the text in order."""
+    """What a head answers (a label, or a number where it has none) and why: the text's words in order."""
 
     label: str | float
     tokens: list[Token]
@@ -55,12 +55,12 @@ def occlusion(
 
     A weight is what is lost without the word: log-odds of the label for classify and multilabel (of the most
     probable one unless `label` says another), the number itself for regress, log-odds of belonging together
-    for score, the cosine to the text `other` for embed. `score` and `embed` need `other`. Words behind the
-    model's length weigh 0. Of more than 64 words, neighbours are masked together and share the weight.
+    for score and similarity, the cosine to the text `other` for embed; these three need `other`. Words
+    behind the model's length weigh 0. Of more than 64 words, neighbours are masked together and share it.
     Raises BadInput for a head of another kind or a missing `other`, NotFound for an unknown head or label.
     """
     spec = explained_head(model, head)
-    if (spec.kind in ("score", "embed")) != (other is not None):
+    if (spec.kind in (*GRADED, "embed")) != (other is not None):
         raise BadInput(f"a {spec.kind} head {'needs' if other is None else 'reads no'} second text")
     found = words(text)
     runs = runs_of(model, text, found)
@@ -115,7 +115,7 @@ def reading(spec: HeadSpec, row: FloatArray, label: str | None = None) -> tuple[
     """
     if spec.kind == "embed":
         return float(row[0]), lambda rows: rows[:, 0].astype(np.float64)
-    if spec.kind in ("regress", "score"):
+    if spec.kind in ("regress", *GRADED):
         value = float(np.ravel(spec.decode(row[None]))[0])
         scale = spec.spread if spec.kind == "regress" else 1 / spec.temperature
         return value, lambda rows: rows[:, 0].astype(np.float64) * scale
@@ -142,7 +142,7 @@ def _numbers(model: TextModel, spec: HeadSpec, texts: list[str], other: str | No
         vectors = model.embed([*texts, str(other)])
         cosines: FloatArray = vectors[:-1] @ vectors[-1:].T
         return cosines
-    pairs = [str(other)] * len(texts) if spec.kind == "score" else None
+    pairs = [str(other)] * len(texts) if spec.kind in GRADED else None
     rows = model.logits(texts, pairs=pairs)[spec.name]
     return rows
 

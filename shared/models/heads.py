@@ -7,10 +7,13 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FloatArray = npt.NDArray[np.float32]
-HeadKind = Literal["embed", "classify", "multilabel", "regress", "tag", "entity", "score", "span", "mlm"]
+HeadKind = Literal[
+    "embed", "classify", "multilabel", "regress", "tag", "entity", "score", "similarity", "span", "mlm"
+]
 
 LABELLED = ("classify", "multilabel", "tag", "entity")
 PAIRED = ("score", "span")  # read two texts together
+GRADED = ("score", "similarity")  # say of two texts how well they belong together
 BY_TOKEN = ("tag", "entity", "span")  # one row of numbers per token
 OUTSIDE = "O"  # the tag of a word that belongs to no entity
 
@@ -26,9 +29,10 @@ class HeadSpec(BaseModel):
     chance (`label_set`); None where too few validation rows were known. `regress`
     gives a number: the raw output times `spread` plus `centre`. `tag` gives every token one of its BIO
     labels, `O` first; `entity` the labels of a given span, as the mean over the span's tokens. `score`
-    says in 0..1 how well two texts belong together, `span` where in the second text the answer to the
-    first stands. `mlm` learns from plain text and is not served. `temperature` > 0 divides the logits
-    and was fitted on validation rows with the serving engine.
+    says in 0..1 how well two texts belong together, and reads them in one pass; `similarity` says it of
+    their vectors, each text read alone: from `spread` above the cosine `centre`, in log-odds. `span` tells
+    where in the second text the answer to the first stands. `mlm` learns from plain text and is not served.
+    `temperature` > 0 divides the logits and was fitted on validation rows with the serving engine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,7 +61,13 @@ class HeadSpec(BaseModel):
         """Return how many numbers this head gives, for a text or for a token, of a model `dim` wide."""
         if self.kind == "embed":
             return dim
-        return {"regress": 1, "score": 1, "span": 2}.get(self.kind, len(self.labels))
+        return {"regress": 1, "score": 1, "similarity": 1, "span": 2}.get(self.kind, len(self.labels))
+
+    def compared(self, vectors: FloatArray, others: FloatArray) -> FloatArray:
+        """Return the raw numbers (n, 1) of a similarity head for unit vectors (n, dim), row by row."""
+        cosines = np.sum(vectors.astype(np.float64) * others, axis=1, keepdims=True)
+        numbers: FloatArray = ((cosines - self.centre) / self.spread).astype(np.float32)
+        return numbers
 
     def label_set(self, probabilities: FloatArray) -> list[str]:
         """Return the labels at or above `set_cut`, most probable first; the most probable one is always in.
@@ -70,15 +80,15 @@ class HeadSpec(BaseModel):
         return [self.labels[int(at)] for at in order[:size]]
 
     def decode(self, logits: FloatArray) -> FloatArray:
-        """Turn logits into what the head says: probabilities (…, labels) in 0..1, numbers (n,) for regress
-        and score. `span` and `embed` come back as they are."""
+        """Turn logits into what the head says: probabilities (…, labels) in 0..1, numbers (n,) for regress,
+        score and similarity. `span` and `embed` come back as they are."""
         if self.kind in ("span", "embed", "mlm"):
             return logits
         scaled = np.asarray(logits, dtype=np.float64)
         if self.kind == "regress":
             return (scaled[..., 0] * self.spread + self.centre).astype(np.float32)
         scaled = scaled / self.temperature
-        if self.kind == "score":
+        if self.kind in GRADED:
             return sigmoid(scaled[..., 0]).astype(np.float32)
         values = sigmoid(scaled) if self.kind == "multilabel" else softmax(scaled)
         return values.astype(np.float32)

@@ -42,6 +42,8 @@ class SharedModel:
     def _pass(
         self, texts: Sequence[str], *, pairs: Sequence[str] | None = None, query: bool = False
     ) -> Outputs:
+        if pairs is not None and self.model.compares:
+            return self.model.run(texts, pairs=pairs, query=query)
         return self._batcher.run(
             texts, pairs=pairs, query=query, caller=caller.get(), timeout_s=self._timeout_s
         )

@@ -25,6 +25,7 @@ _PLACES = {
     "multilabel": "probabilities",
     "regress": "values",
     "score": "values",
+    "similarity": "values",
 }
 
 
@@ -108,10 +109,13 @@ class TextModel:
     def run(
         self, texts: Sequence[str], *, pairs: Sequence[str] | None = None, query: bool = False
     ) -> Outputs:
-        """Answer all heads in one pass; row i belongs to text i (with `pairs[i]` for heads that read two
-        texts), no texts give arrays of no rows. Raises Conflict for pairs where none are read, or missing."""
-        encodings = self.encode(texts, pairs=pairs, query=query)
-        return self.outputs(encodings, self.raw(encodings))
+        """Answer all heads in one pass; row i belongs to text i (with `pairs[i]` for heads that speak of two
+        texts), no texts give arrays of no rows. Without pairs similarity heads say nothing. Raises Conflict
+        for pairs where none are read, or missing where heads read both texts together."""
+        apart = pairs if self.compares else None
+        encodings = self.encode(texts, pairs=None if apart is not None else pairs, query=query)
+        raw = self.raw(encodings)
+        return self.outputs(encodings, raw if apart is None else self.with_similarity(raw, apart))
 
     def outputs(self, encodings: Sequence[tokenizers.Encoding], raw: Mapping[str, FloatArray]) -> Outputs:
         """Return what the numbers that `raw` gave for `encodings` say."""
@@ -121,7 +125,8 @@ class TextModel:
             "values": {},
             "tokens": {},
         }
-        for name, head in self.heads.items():
+        for name in (one for one in self.heads if one in raw):
+            head = self.heads[name]
             by_kind[_PLACES.get(head.kind, "tokens")][name] = (
                 raw[name] if head.kind in BY_TOKEN else head.decode(raw[name])
             )
@@ -147,7 +152,16 @@ class TextModel:
     ) -> dict[str, FloatArray]:
         """Return what the graph gives by head: vectors (n, dim) for embed, numbers (n, width) that are not
         calibrated else; (n, longest, width), zero behind a text's end, for heads that speak of tokens."""
-        return self.raw(self.encode(texts, pairs=pairs, query=query))
+        if pairs is None or not self.compares:
+            return self.raw(self.encode(texts, pairs=pairs, query=query))
+        return self.with_similarity(self.raw(self.encode(texts, query=query)), pairs)
+
+    def with_similarity(self, raw: dict[str, FloatArray], pairs: Sequence[str]) -> dict[str, FloatArray]:
+        """Return `raw` of texts with the numbers (n, 1) of similarity heads for each text and its pair."""
+        (vector,) = (name for name, head in self.heads.items() if head.kind == "embed")
+        others = self.raw(self.encode(pairs))[vector]
+        heads = {name: head for name, head in self.heads.items() if head.kind == "similarity"}
+        return {**raw, **{name: head.compared(raw[vector], others) for name, head in heads.items()}}
 
     def probe(self, texts: Sequence[str]) -> dict[str, FloatArray]:
         """Return `logits` of the texts, each with the text at the other end where pairs are read: what the
@@ -158,6 +172,11 @@ class TextModel:
     def paired(self) -> bool:
         """Whether the heads read two texts together."""
         return any(head.kind in PAIRED for head in self.heads.values())
+
+    @property
+    def compares(self) -> bool:
+        """Whether a head compares the vectors of two texts."""
+        return any(head.kind == "similarity" for head in self.heads.values())
 
     def encode(
         self, texts: Sequence[str], *, pairs: Sequence[str] | None = None, query: bool = False
@@ -181,7 +200,8 @@ class TextModel:
         return question if len(offsets) <= most else question[: offsets[most - 1][1]]
 
     def raw(self, encodings: Sequence[tokenizers.Encoding]) -> dict[str, FloatArray]:
-        """Return the graph's numbers for tokens as `encode` gives them; shapes as in `logits`."""
+        """Return the graph's numbers for tokens as `encode` gives them; shapes as in `logits`. Similarity
+        heads, which compare two texts' vectors, are not among them."""
         count, longest = len(encodings), max((len(e.ids) for e in encodings), default=0)
         found = {
             name: np.zeros(
@@ -191,6 +211,7 @@ class TextModel:
                 np.float32,
             )
             for name, head in self.heads.items()
+            if head.kind != "similarity"
         }
         for batch in batches([len(e.ids) for e in encodings]):
             ids, mask = pad([encodings[i].ids for i in batch], self.card.pad_id)

@@ -70,6 +70,9 @@ def information(model: HeadedModel, feed: Feed, rows: Sequence[Example]) -> dict
     return {name: part / max(1, len(rows)) for name, part in sums.items()}
 
 
+_LEFT = ("embed", "similarity")  # heads that learn from two texts' vectors: there is nothing to draw
+
+
 def drawn(model: HeadedModel, feed: Feed, rows: Sequence[Example], seed: int) -> list[Example]:
     """Return the rows with targets of heads of a text drawn from what the model says of them.
 
@@ -79,7 +82,7 @@ def drawn(model: HeadedModel, feed: Feed, rows: Sequence[Example], seed: int) ->
     rng = np.random.default_rng(seed)
     found = []
     for row, said in zip(rows, said_in_training(model, feed, rows), strict=True):
-        targets = {k: v for k, v in row.targets.items() if model.specs[k].kind != "embed"}
+        targets = {k: v for k, v in row.targets.items() if model.specs[k].kind not in _LEFT}
         for name in targets:
             kind, numbers = model.specs[name].kind, said.numbers.get(name)
             if numbers is None:

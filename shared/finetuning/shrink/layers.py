@@ -87,9 +87,8 @@ def distance(model: HeadedModel, own: dict[str, Tensor], wanted: dict[str, Tenso
     """Return how far outputs are from those wanted, summed over rows and heads: Kullback-Leibler divergence
     for classify, tag and entity (a mean over a row's tokens), 1 - cosine for vectors, squared error else."""
     total = torch.zeros((), device=mask.device)
-    for name, spec in model.specs.items():
-        if spec.kind == "mlm":
-            continue
+    for name in own:
+        spec = model.specs[name]
         one, other = own[name].float(), wanted[name].float()
         if spec.kind == "embed":
             far = 1 - (one * other).sum(-1)

@@ -133,7 +133,8 @@ def _taught(
     rows = [
         Example(text, {}, pair=plan.pairs[i] if plan.pairs else None) for i, text in enumerate(plan.texts)
     ]
-    heads = {head.name: {"kind": head.kind, "data": "texts"} for head in card.heads if head.kind != "embed"}
+    learning = [head for head in card.heads if head.kind not in ("embed", "similarity")]
+    heads = {head.name: {"kind": head.kind, "data": "texts"} for head in learning}
     recipe = Recipe.parse(
         {
             "base": card.base,

@@ -51,8 +51,15 @@ def test_numbers_choose_their_share_of_the_start(count, epochs):
     assert (train.epochs, train.blend, train.contrast) == (epochs, "auto", 0)
 
 
+@pytest.mark.parametrize(("count", "kind"), [(100, "similarity"), (20_000, "score")])
+def test_few_pairs_are_compared_by_their_vectors(count, kind):
+    rows = [{"query": "a", "text": "b", "label": 1.0}] * count
+    recipe = made("score", rows)
+    assert recipe.heads["score"].kind == kind
+    assert ("vector" in recipe.heads) == (kind == "similarity")
+
+
 @pytest.mark.parametrize("task", [name for name in TASKS if name != "generate"])
 def test_every_task_has_a_recipe_with_a_vector_where_texts_stand_alone(task):
     recipe = made(task, labelled(50, 2))
-    paired = task in ("span", "score")
-    assert ("vector" in recipe.heads) == (not paired and task != "mlm")
+    assert ("vector" in recipe.heads) == (task not in ("span", "mlm"))

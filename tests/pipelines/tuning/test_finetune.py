@@ -12,6 +12,7 @@ from pipelines.tuning.sides import hold_out, share_of
 from pipelines.tuning.tasks import TASKS, named, read_task
 from shared.artifacts.store import ArtifactStore
 from shared.errors import BadInput
+from shared.finetuning import compress
 from shared.testing.tiny_generators import tiny_llama, tiny_replies
 from shared.testing.tiny_models import tiny_bert, tiny_rows
 
@@ -91,6 +92,41 @@ def test_labels_are_learnt_and_foreign_texts_refused(base, home, tmp_path, capsy
     assert (first["id"], first["label"]) == ("a", "money")
     assert set(first["probabilities"]) == {"card", "money", "rate"}
     assert set(second) == {"label", "probabilities", "set"}
+
+
+def test_few_pairs_are_compared_by_vectors_through_every_command(base, home, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(compress, "SECONDS", 0.0)
+    one = tiny_rows()[::2]
+    rows = [
+        {"query": a["text"], "text": b["text"], "label": int(a["label"] == b["label"])}
+        for i, a in enumerate(one)
+        for b in (one[i - 1], one[i - 3])
+    ]
+    train = table(tmp_path / "pairs.csv", rows, ("query", "text", "label"))
+    options = ("--task", "score", "--train", train, "--test", train, "--base", base)
+    short = recipe(tmp_path / "r.toml", epochs=12, rate=3e-3, label_smoothing=0.0)
+    told = asked(capsys, "finetune", *options, "--recipe", short, "--json")
+    assert set(told["metrics"]) == {"auroc", "map"}
+    assert told["metrics"]["auroc"][0] > 0.9
+    kept = json.loads(
+        (ArtifactStore(home / "artifacts").open(told["artifact"]).path / "recipe.json").read_text()
+    )
+    assert {name: head["kind"] for name, head in kept["heads"].items()} == {
+        "score": "similarity",
+        "vector": "embed",
+    }
+    assert run("predict", told["artifact"], train) == 0
+    said = [json.loads(line)["score"] for line in capsys.readouterr().out.splitlines()]
+    sides = [[s for s, row in zip(said, rows, strict=True) if row["label"] == label] for label in (0, 1)]
+    assert sum(sides[0]) / len(sides[0]) < 0.5 < sum(sides[1]) / len(sides[1])
+    why = asked(capsys, "explain", told["artifact"], rows[0]["query"], "--other", rows[0]["text"], "--json")
+    assert why["label"] == pytest.approx(said[0], abs=1e-3)
+    assert any(token["weight"] for token in why["tokens"])
+    smaller = asked(capsys, "compress", told["artifact"], "--limit", "0.5", "--json")
+    assert set(smaller["table"][0]["heads"]) == {"vector"}
+    assert run("predict", smaller["artifact"], train) == 0
+    again = [json.loads(line)["score"] for line in capsys.readouterr().out.splitlines()]
+    assert again == pytest.approx(said, abs=0.2)
 
 
 def test_tagged_words_and_a_folder_in_use(base, home, tmp_path, capsys):

@@ -125,6 +125,63 @@ def test_two_texts_are_read_together(base, tmp_path):
     assert best > max(others)
 
 
+def alike(count=None):
+    told = {"good": GOOD, "bad": BAD}
+    rows = [
+        {"query": f"{a} {v} {b}", "text": f"{b} {w} {a} in {p}", "label": float((v in GOOD) == (w in GOOD))}
+        for a, v, b, p in sentences()
+        for w in (told["good"][0], told["bad"][1])
+    ]
+    return made(rows[:count])
+
+
+SIMILAR = {"alike": {"kind": "similarity", "data": "rows"}, "vector": {"kind": "embed"}}
+
+
+def test_two_texts_are_compared_by_vectors_that_are_read_apart(base, tmp_path):
+    rows = alike()
+    model, found = learnt(base, SIMILAR, rows, tmp_path / "out", epochs=8)
+    assert not model.paired
+    assert model.compares
+    assert found["alike"]["auroc"][0] > 0.95
+    asked, told = ["anna loved boris"] * 2, ["boris praised anna in lima", "boris blamed anna in lima"]
+    near, far = model.run(asked, pairs=told).values["alike"]
+    assert near > 0.5 > far
+    assert model.run(told, pairs=asked).values["alike"] == pytest.approx([near, far], abs=1e-5)
+    head, (one, other) = model.heads["alike"], (model.embed(asked), model.embed(told))
+    raw = model.logits(asked, pairs=told)["alike"]
+    assert raw[:, 0] == pytest.approx(((one * other).sum(1) - head.centre) / head.spread, abs=1e-4)
+    assert "alike" not in model.run(asked).values
+    curve = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))["alike"]
+    assert curve["score"] == pytest.approx(found["alike"]["auroc"][0], abs=0.02)  # as while training
+
+
+def test_a_frozen_base_is_compared_by_a_line_through_its_cosines(base, tmp_path):
+    tree = {**recipe(base, SIMILAR).model_dump(), "method": {"kind": "frozen"}}
+    finetune(Recipe.parse(tree), {"rows": alike()}, tmp_path / "out", home=tmp_path, progress=False)
+    model = TextModel.load(tmp_path / "out")
+    pairs = [(row["query"], row["text"]) for row in alike().train]
+    said = model.run([a for a, _ in pairs], pairs=[b for _, b in pairs]).values["alike"]
+    assert 0.4 < said.mean() < 0.6  # half of the rows belong together
+    assert model.heads["alike"].spread > 0
+
+
+def test_a_similarity_head_shares_its_body_with_others(base, tmp_path):
+    labelled = made([{"text": f"{a} {v} {b}", "label": v} for a, v, b, _ in sentences()])
+    heads = {**SIMILAR, "verb": {"kind": "classify", "data": "verbs"}}
+    tree = {**recipe(base, heads).model_dump(), "data": {"rows": {}, "verbs": {}}}
+    data = {"rows": alike(), "verbs": labelled}
+    finetune(Recipe.parse(tree), data, tmp_path / "out", home=tmp_path, progress=False)
+    told = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))
+    assert told["verb"]["accuracy"] > 0.9
+    assert told["alike"]["score"] > 0.8
+
+
+def test_a_similarity_head_needs_vectors(base):
+    with pytest.raises(BadInput, match='add a head of kind "embed"'):
+        recipe(base, {"alike": SIMILAR["alike"]})
+
+
 def test_answers_are_found_in_a_passage_longer_than_the_model(base, tmp_path):
     rows = [
         {"question": f"where did {a}", "context": f"{a} {v} {b} in {p} .", "answer": p}
