@@ -87,7 +87,7 @@ def _one(
     if any(spec.kind in probe.FITTED for spec in specs):
         vectors = probe.encode(model, feed, [row.text for row in train], precision=precision)
         probe.fit_heads(model, vectors, train, c=recipe.method.c, seed=recipe.train.seed)
-    probe.fit_similarities(model, feed, train, c=recipe.method.c, precision=precision)
+    probe.fit_similarities(model, feed, train, precision=precision)
     score = validate(model, feed, valid, precision)["score"]
     weights = sum(parameter.numel() for parameter in model.encoder.parameters())
     return Compared(name, round(weights / 1e6, 1), score)

@@ -26,24 +26,32 @@ class _Part(BaseModel):
 class Method(_Part):
     """What of the body is trained; the heads always are.
 
-    `full` trains every weight; `frozen` leaves the backbone and fits the heads on its vectors (`c` is the
-    inverse strength of that fit's L2 penalty, as in logistic regression). The others train few weights
-    beside a body at rest and want a rate about ten times higher than `full`: `lora` and `adalora` add
-    products of two thin matrices of `rank` (AdaLoRA: on average, at the end; it begins with half as many
-    more) scaled by `alpha` / `rank`, to every linear layer or, with `targets` "attention", to queries and
-    values; they are merged for serving. `adapter` puts a bottleneck `width` numbers wide behind every
-    layer. `prefix` puts `tokens` trained keys and values before every layer's own, `prompt` as many
+    `full` trains every weight; `frozen` leaves the backbone and fits the heads on its vectors. `c` is the
+    inverse strength of that fit's L2 penalty, as in logistic regression, there and where other methods start
+    from fitted heads; "auto" takes the one that is best for the classify heads in cross-validation. The
+    others train few weights beside a body at rest and want a rate about ten times higher than `full`: `lora`
+    and `adalora` add products of two thin matrices of `rank` (AdaLoRA: on average, at the end; it begins with
+    half as many more) scaled by `alpha` / `rank`, to every linear layer or, with `targets` "attention", to
+    queries and values; they are merged for serving. `adapter` puts a bottleneck `width` numbers wide behind
+    every layer. `prefix` puts `tokens` trained keys and values before every layer's own, `prompt` as many
     trained vectors before the words; these two are served by the torch runtime.
     """
 
     kind: MethodKind = "full"
-    c: float = Field(30.0, gt=0)
+    c: float | Literal["auto"] = 30.0
     rank: int = Field(8, ge=1)
     alpha: float = Field(16.0, gt=0)
     dropout: float = Field(0.0, ge=0, lt=1)
     targets: Literal["all", "attention"] = "all"
     tokens: int = Field(16, ge=1)
     width: int = Field(64, ge=1)
+
+    @field_validator("c")
+    @classmethod
+    def _positive(cls, c: float | str) -> float | str:
+        if isinstance(c, float) and not c > 0:
+            raise ValueError('a number above 0 or "auto"')
+        return c
 
     @model_validator(mode="after")
     def _own(self) -> "Method":

@@ -57,14 +57,14 @@ def tune(
                 model, once, rows, collate, None, work, techniques=parts, tracking=tracking, progress=progress
             )
         vectors = probe.encode(model, feed, [row.text for row in train])
-        probe.fit_heads(model, vectors, train, c=recipe.method.c, seed=options.seed)
+        c = probe.fit_heads(model, vectors, train, c=recipe.method.c, seed=options.seed)
     finally:
         for part in parts:
             part.finish(model)
     if not valid:
-        return {"losses": losses, "epochs": []}
+        return {"losses": losses, "epochs": [], "c": c}
     point = {"step": steps, "epoch": 1.0, **validate(model, feed, valid, options.precision)}
-    return {"losses": losses, "epochs": [point]}
+    return {"losses": losses, "epochs": [point], "c": c}
 
 
 def pairs_of(rows: Sequence[Example], head: str, count: int, seed: int) -> list[Example]:

@@ -20,7 +20,7 @@ def rehearsed(
     collate = collator(model, feed)
     if recipe.train.rate == "auto":
         recipe = with_rate(
-            recipe, model, collate, train, work, lambda *own: started(own[0], feed, own[1], train, own[2])
+            recipe, model, collate, train, work, lambda *own: started(own[0], feed, own[1], train, own[2])[0]
         )
     whole = loop.total_steps(len(train), recipe.train)
     return paced(recipe, model, collate, train, valid, whole, work)

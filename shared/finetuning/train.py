@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, set_seed
 
 from shared.errors import BadInput
-from shared.finetuning import bases, export, processes
+from shared.finetuning import bases, export, probe, processes
 from shared.finetuning.backbone import HeadedModel, load_encoder
 from shared.finetuning.bases import Base
 from shared.finetuning.earlier import Earlier
@@ -93,6 +93,9 @@ class Opened:
         if recipe.train.blend == "auto":
             settled = recipe.train.model_copy(update={"blend": curves.get("blend", 1.0)})
             recipe = recipe.model_copy(update={"train": settled})
+        if recipe.method.c == "auto":
+            method = recipe.method.model_copy(update={"c": curves.get("c", probe.C)})
+            recipe = recipe.model_copy(update={"method": method})
         return recipe, curves
 
 

@@ -54,9 +54,10 @@ def tune(
     steps = loop.total_steps(len(train), recipe.train)
     parts = [*techniques(recipe, steps=steps, earlier=earlier, feed=feed), *watchers]
     try:
-        train = started(model, feed, recipe, train, parts)
+        train, c = started(model, feed, recipe, train, parts)
+        told: dict[str, Any] = {"c": c} if recipe.method.c == "auto" else {}
         if recipe.method.kind == "frozen":
-            return {"losses": [], "epochs": []}
+            return {"losses": [], "epochs": [], **told}
         start = copy.deepcopy(model.state_dict()) if recipe.train.blends else {}
         losses, epochs = loop.fit(
             model,
@@ -73,7 +74,8 @@ def tune(
     finally:
         for part in parts:
             part.finish(model)
-    return {"losses": losses, "epochs": epochs, **({"blend": share} if share else {})}
+    told |= {"blend": share} if share else {}
+    return {"losses": losses, "epochs": epochs, **told}
 
 
 def _blended(
@@ -102,8 +104,9 @@ def _blended(
 
 def started(
     model: HeadedModel, feed: Feed, recipe: Recipe, train: list[Example], parts: list[Technique]
-) -> list[Example]:
-    """Prepare the model, fit its heads, and give the rows the base's vectors where a head keeps near them."""
+) -> tuple[list[Example], float]:
+    """Prepare the model, fit its heads, and give the rows the base's vectors where a head keeps near them;
+    also returns the `c` of the fit."""
     frozen = recipe.method.kind == "frozen"
     precision = "fp32" if frozen else recipe.train.precision
     texts = [example.text for example in train]
@@ -112,7 +115,7 @@ def started(
     fits = fits and (frozen or recipe.train.start == "frozen")
     # Vectors before the text change the body's from the start; other methods begin as the base.
     prompted = recipe.method.kind in PROMPTED
-    vectors = None
+    vectors, c = None, probe.C
     imprints = bool(model.fresh) and recipe.train.start == "frozen"
     if keeps or imprints or (fits and not prompted):
         vectors = probe.encode(model, feed, texts, precision=precision)
@@ -125,7 +128,7 @@ def started(
     if fits:
         if vectors is None or prompted:
             vectors = probe.encode(model, feed, texts, precision=precision)
-        probe.fit_heads(model, vectors, train, c=recipe.method.c, seed=recipe.train.seed)
+        c = probe.fit_heads(model, vectors, train, c=recipe.method.c, seed=recipe.train.seed)
     if frozen or recipe.train.start == "frozen":
-        probe.fit_similarities(model, feed, train, c=recipe.method.c, precision=precision)
-    return train
+        probe.fit_similarities(model, feed, train, precision=precision)
+    return train, c
