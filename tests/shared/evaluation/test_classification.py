@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from shared.evaluation.baselines import frozen_regression, tfidf_svm
 from shared.evaluation.classification import (
@@ -63,3 +64,22 @@ def test_the_plain_methods_learn_plain_things():
     vectors = np.array([[1, 0], [0, 1]] * 6, np.float32)
     assert frozen_regression(vectors, ["x", "y"] * 6, vectors[:2]) == ["x", "y"]
     assert frozen_regression(vectors, ["x"] * 12, vectors[:1]) == ["x"]
+    assert frozen_regression(vectors[:3], ["x", "y", "x"], vectors[:2]) == ["x", "y"]  # too few to choose on
+
+
+def test_the_plain_method_reads_single_characters_of_texts_without_spaces():
+    texts = [f"{a}{b}{c}" for a in "天地人" for b in "猫狗" for c in "红黄蓝绿白"]
+    labels = ["cat" if "猫" in text else "dog" for text in texts]
+    assert tfidf_svm(texts, labels, ["金猫黑", "金狗黑", "犬"])[:2] == ["cat", "dog"]
+
+
+def test_a_plain_fit_of_noisy_labels_is_held_back():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 900)
+    vectors = rng.normal(size=(2, 80))[truth] * 0.4 + rng.normal(size=(900, 80))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    told = np.where(rng.random(900) < 0.35, 1 - truth, truth).astype(str)
+    said = frozen_regression(vectors[:300], told[:300].tolist(), vectors[300:])
+    loose = LogisticRegression(C=30, max_iter=500).fit(vectors[:300], told[:300]).predict(vectors[300:])
+    right = truth[300:].astype(str)
+    assert np.mean(np.asarray(said) == right) > np.mean(loose == right) + 0.02
