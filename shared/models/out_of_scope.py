@@ -4,8 +4,8 @@ Six numbers of a text, each higher the stranger it is: the entropy and the energ
 et al. 2020), the distance to the nearest training rows (Sun et al. 2022), how much nearer the answered
 label's rows are than any other's, the relative Mahalanobis distance to the nearest class (Ren et al. 2021),
 and how much farther its nearest rows are from it than from their own neighbours (as the local outlier factor
-of Breunig et al. 2000). Each is measured in standard deviations of in-scope validation rows; their sum
-is the score. No single one does well both on questions from another world and on neighbours of the known
+of Breunig et al. 2000). Each is measured in standard deviations of in-scope validation rows; their weighted
+sum is the score. No single one does well both on questions from another world and on neighbours of the known
 classes, the sum does.
 """
 

