@@ -184,10 +184,7 @@ def _try_all(bench: _Bench) -> tuple[list[_Tried], list[dict[str, Any]]]:
 def _judged(bench: _Bench, variant: Variant, engine: Engine, row: dict[str, Any]) -> _Tried:
     plain = bench.model(engine, bench.card.heads)
     got = plain.raw(bench.encodings)
-    heads = [
-        _calibrated(head, bench.sample, got[name]) if name in got else head
-        for name, head in plain.heads.items()
-    ]
+    heads = [_calibrated(head, bench.sample, got.get(name)) for name, head in plain.heads.items()]
     model = bench.model(engine, heads)
     judged = drift.judge(bench.reference, model, bench.sample, bench.raw, got)
     alone = model.raw(bench.encodings[:1])
@@ -209,10 +206,10 @@ def _rounded(judged: dict[str, Any]) -> dict[str, Any]:
     return {name: round(value, 5) if isinstance(value, float) else value for name, value in judged.items()}
 
 
-def _calibrated(head: HeadSpec, sample: Sample, logits: FloatArray) -> HeadSpec:
+def _calibrated(head: HeadSpec, sample: Sample, logits: FloatArray | None) -> HeadSpec:
     """Return the head with its calibration fitted on these numbers where the truth is known."""
     truth = sample.truth.get(head.name)
-    if not truth or len(truth) < calibrate.MIN_ROWS:
+    if not truth or logits is None or len(truth) < calibrate.MIN_ROWS:
         return head
     table, own = drift.marked(head, truth).astype(np.float64), logits[: len(truth)]
     targets = table.argmax(1).astype(np.float64) if head.kind == "classify" else table

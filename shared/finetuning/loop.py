@@ -3,7 +3,6 @@
 import functools
 import json
 import math
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -18,6 +17,7 @@ from shared.artifacts.files import write_json
 from shared.errors import BadInput, TrilliumError
 from shared.finetuning import processes
 from shared.finetuning.backbone import HeadedModel
+from shared.finetuning.checkpoints import checkpoint
 from shared.finetuning.collate import Collator
 from shared.finetuning.examples import Example
 from shared.finetuning.keep import BEST, LAST, KeepBest, Score, save_weights
@@ -284,23 +284,3 @@ def _partners(recipe: Recipe) -> str | None:
     """Return the head whose rows stand beside one of their label."""
     heads = [name for name, head in recipe.heads.items() if head.kind == "classify"]
     return heads[0] if recipe.train.contrast and heads else None
-
-
-def checkpoint(work: Path) -> str | None:
-    """Return the newest whole checkpoint in `work`; those that a kill cut short are removed."""
-    whole = []
-    for folder in work.glob("checkpoint-*"):
-        if _whole(folder):
-            whole.append(folder)
-        else:
-            shutil.rmtree(folder)
-    newest = max(whole, key=lambda folder: int(folder.name.split("-")[1]), default=None)
-    return str(newest) if newest else None
-
-
-def _whole(folder: Path) -> bool:
-    try:
-        json.loads((folder / "trainer_state.json").read_text("utf-8"))  # the last file that is written
-    except (OSError, ValueError):  # not there yet, or a kill came while it was written
-        return False
-    return True

@@ -109,7 +109,7 @@ class OutOfScope(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> "OutOfScope":
-        names = self.features or [*FIRST_FEATURES, FOREIGN][: len(self.means)]
+        names = self.names
         if strange := set(names) - {*FEATURES, FOREIGN}:
             raise ValueError(f"out of scope: no feature is called {', '.join(sorted(strange))}")
         if {len(self.means), len(self.spreads), len(self.weights)} != {len(names)}:
@@ -117,6 +117,13 @@ class OutOfScope(BaseModel):
         if min(self.spreads) <= 0:
             raise ValueError("out of scope: a spread is above 0")
         return self
+
+    @property
+    def names(self) -> list[str]:
+        """The features that count; a rule from before they were named has the first five, or these and the
+        nearness to foreign texts."""
+        count = len(FIRST_FEATURES) + (len(self.means) > len(FIRST_FEATURES))
+        return self.features or [*FIRST_FEATURES, FOREIGN][:count]
 
     def score(self, places: Places, vectors: FloatArray, logits: FloatArray) -> Array:
         """Return (n,) how strange each text is, higher for more, of `vectors` (n, dim) and raw `logits`
@@ -126,10 +133,9 @@ class OutOfScope(BaseModel):
 
     def combined(self, found: Array) -> Array:
         """Return (n,) the score of features (n, 6 or 7) as `features` gives them."""
-        names = self.features or [*FIRST_FEATURES, FOREIGN][: len(self.means)]
-        at = [[*FEATURES, FOREIGN].index(name) for name in names]
+        at = [[*FEATURES, FOREIGN].index(name) for name in self.names]
         if found.shape[1] <= max(at):
-            raise BadInput(f"the score needs {', '.join(names)}; there are {found.shape[1]} features")
+            raise BadInput(f"the score needs {', '.join(self.names)}; there are {found.shape[1]} features")
         levels = (found[:, at] - np.asarray(self.means)) / np.asarray(self.spreads)
         scores: Array = np.clip(levels, -CLIP, CLIP) @ np.asarray(self.weights)
         return scores

@@ -14,9 +14,10 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from shared.artifacts.files import write_json
 from shared.finetuning import processes
+from shared.finetuning.checkpoints import checkpoint
 from shared.finetuning.generating.projection import chosen, replies_only, targets
 from shared.finetuning.generating.recipe import TRIAL, Generate
-from shared.finetuning.loop import Diverged, checkpoint
+from shared.finetuning.loop import Diverged
 from shared.finetuning.quiet import quiet
 from shared.finetuning.reporting import Bar
 from shared.finetuning.sampling import LengthGrouped

@@ -48,7 +48,11 @@ def test_planted_foreign_rows_score_higher(plain):
     inside, outside = (model.score(places, v, said(v).logits) for v in (VALID, FOREIGN))
     there = [0] * len(inside) + [1] * len(outside)
     assert auroc(there, np.concatenate([inside, outside])) > 0.96
-    assert model.reject(places, FOREIGN, said(FOREIGN).logits).mean() >= 0.65
+    assert model.reject(places, FOREIGN, said(FOREIGN).logits).mean() >= 0.7
+    far = FOREIGN[:60]
+    levels = model.score(places, far, said(far).logits)
+    assert auroc([0] * len(inside) + [1] * len(far), np.concatenate([inside, levels])) > 0.999
+    assert model.reject(places, far, said(far).logits).all()
     assert model.weights == [1, 0.5, 1, 0.5, 0.5, 1]
     assert model.features[-1] == "density"
 
@@ -122,8 +126,7 @@ def test_a_rule_from_before_density_scores_as_it_did(plain, tmp_path):
     levels = (found[:, :5] - np.asarray(first["means"])) / np.asarray(first["spreads"])
     wanted = np.clip(levels, -4, 4).sum(1)
     got = old.score(Places.load(tmp_path), vectors, said(vectors).logits)
-    assert got == pytest.approx(wanted, abs=0.5)  # half precision
-    assert np.corrcoef(got, wanted)[0, 1] > 0.999
+    assert got == pytest.approx(wanted, abs=1e-3)
     with pytest.raises(ValueError, match="no feature is called moon"):
         OutOfScope.model_validate({**model.model_dump(), "features": ["moon"]})
 

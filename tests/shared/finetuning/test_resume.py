@@ -12,10 +12,11 @@ import pytest
 from transformers import set_seed
 
 from shared.finetuning.bases import resolve
+from shared.finetuning.checkpoints import checkpoint
 from shared.finetuning.examples import examples, head_specs
 from shared.finetuning.feeding import Feed
 from shared.finetuning.keep import BEST
-from shared.finetuning.loop import Diverged, checkpoint
+from shared.finetuning.loop import Diverged
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.rows import Rows
 from shared.finetuning.train import load
