@@ -38,9 +38,9 @@ DATA = kept.ROOT.parent / "shared" / "data" / "support" / "banking77"
 SEEDS = (0, 1, 2)
 DRAWS = 2000
 PLAIN: dict[str, Any] = {
-    "epochs": 8,
+    "epochs": 4,
     "batch": 32,
-    "rate": 5e-5,
+    "rate": 1e-4,
     "label_smoothing": 0.0,
     "patience": None,
 }
