@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel
 
-from shared.finetuning.collate import IGNORED, KEPT
+from shared.finetuning.cloze import Gap
+from shared.finetuning.collate import KEPT
 from shared.finetuning.losses import (
     head_loss,
     matryoshka_loss,
@@ -20,6 +21,7 @@ from shared.finetuning.losses import (
 )
 from shared.finetuning.quiet import quiet
 from shared.finetuning.recipe import Head
+from shared.finetuning.word_head import MaskedWords
 from shared.models.heads import BY_TOKEN, HeadSpec
 
 _APART = ("mlm", "similarity")  # kinds that the graph gives nothing for
@@ -30,7 +32,8 @@ class HeadedModel(nn.Module):
     """Encoder -> token rows and a pooled unit vector -> heads. `forward` of a batch returns `{"loss"}`.
 
     Heads of a text read the unit vector, so that what a head learns and what an index compares is one
-    thing; heads of tokens read the token rows, `entity` the unit vector beside them.
+    thing; heads of tokens read the token rows, `entity` the unit vector beside them. With `gap` the vector is
+    what a hidden word at that place is taken for (see `cloze`), whatever the pooling.
     """
 
     # The Trainer then passes the rows of the whole step, over all its micro-batches and processes, and
@@ -47,17 +50,21 @@ class HeadedModel(nn.Module):
         *,
         label_smoothing: float = 0.0,
         contrast: float = 0.0,
+        gap: int | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.pooling = pooling
         self.specs = {spec.name: spec for spec in specs}
-        self.inherited: set[str] = set()  # heads that begin as an earlier model left them
+        self.inherited: set[str] = (
+            set()
+        )  # heads that begin with something known: an earlier model, words of labels
         self.fresh: dict[str, list[int]] = {}  # of those, the labels that it did not know
         self.recipes = dict(recipes)
         self.label_smoothing = label_smoothing
         self.contrast = contrast
         self.width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        self.gap = None if gap is None else Gap(self.width, gap)
         self.balance: nn.Module | None = None  # weighs the heads' losses against each other while training
         self.heads = nn.ModuleDict({s.name: self._head(s) for s in specs if s.kind != "embed"})
 
@@ -98,7 +105,9 @@ class HeadedModel(nn.Module):
 
     def pooled(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
         """Return unit vectors (rows, width) of token rows."""
-        if self.pooling == "cls":
+        if self.gap is not None:
+            pooled = self.gap(tokens, attention_mask)
+        elif self.pooling == "cls":
             pooled = tokens[:, 0]
         else:
             mask = attention_mask.unsqueeze(-1).to(tokens.dtype)
@@ -207,35 +216,6 @@ class Similarity(nn.Linear):
     def line(self) -> tuple[float, float]:
         """Return slope, above 0, and bias."""
         return max(self.weight.item(), FLAT), self.bias.item()
-
-
-class MaskedWords(nn.Module):
-    """The hidden words of a masked language model; its last layer is the encoder's own table of words.
-
-    With `following` it also says whether the second of two texts goes on where the first ends.
-    """
-
-    def __init__(self, encoder: nn.Module, width: int, *, following: bool = False) -> None:
-        super().__init__()
-        self.following = nn.Linear(width, 2) if following else None
-        table = encoder.get_input_embeddings().weight  # type: ignore[operator]
-        self.dense = nn.Linear(width, table.shape[1])
-        self.norm = nn.LayerNorm(table.shape[1])
-        self.bias = nn.Parameter(torch.zeros(table.shape[0]))
-        self._table = [table]  # in a list: the encoder owns it, this head neither saves nor steps it
-
-    def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
-        """Return logits (hidden words, vocabulary) of the places whose label is not -100, row by row."""
-        chosen = self.norm(functional.gelu(self.dense(tokens[labels != IGNORED])))
-        return functional.linear(chosen, self._table[0], self.bias).float()
-
-    def followed(self, tokens: Tensor, follows: Tensor) -> Tensor:
-        """Return the cross-entropy of "the second text follows" (1) or not (0), read from the first token,
-        summed over rows; -100 leaves a row out."""
-        if self.following is None:
-            raise ValueError("this head was made without next_sentence")
-        logits = self.following(tokens[:, 0]).float()
-        return functional.cross_entropy(logits, follows, ignore_index=IGNORED, reduction="sum")
 
 
 def load_encoder(folder: Path) -> nn.Module:

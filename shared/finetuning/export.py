@@ -18,12 +18,12 @@ from shared.finetuning.bases import Base
 from shared.finetuning.feeding import Feed
 from shared.finetuning.methods.stored import graphless, save_encoder
 from shared.finetuning.quiet import quiet_export
+from shared.finetuning.word_head import FILE as HIDDEN_WORDS
 from shared.models import selftest
-from shared.models.card import CARD, GRAPH, HEADS, TOKENIZER, ModelCard
+from shared.models.card import CARD, GAP, GRAPH, HEADS, TOKENIZER, ModelCard
 from shared.models.heads import PAIRED, HeadSpec
 from shared.models.text_model import TextModel
 
-HIDDEN_WORDS = "mlm.safetensors"
 DRIFT = 1e-4  # the graph may differ from torch by so much, relative to outputs above 1
 
 
@@ -65,6 +65,7 @@ def export(
         dim=model.width,
         max_tokens=max_tokens,
         pooling=base.pooling,
+        gap=model.gap.at if model.gap else None,
         query_prefix=base.query_prefix,
         pad_id=int(tokenizer.pad_token_id or 0),
         heads=[model.fitted(spec) for spec in model.specs.values() if spec.kind != "mlm"],
@@ -97,6 +98,9 @@ def _write_weights(model: HeadedModel, base: Base, out: Path) -> None:
         heads = {n: p for n, p in weights if (n.split(".")[0] in hidden) == (file == HIDDEN_WORDS)}
         if heads or file == HEADS:
             save_file({n: p.detach().contiguous() for n, p in heads.items()}, out / file)
+    if model.gap is not None:
+        save_file({n: p.detach().contiguous() for n, p in model.gap.state_dict().items()}, out / GAP)
+        return  # no other program reads vectors so
     for name in (
         "1_Pooling",
         "modules.json",
@@ -142,6 +146,8 @@ def _fingerprint(model: HeadedModel, out: Path, base: Base, max_tokens: int) -> 
         digest.update(name.encode())
         digest.update(weight.detach().float().contiguous().numpy().tobytes())
     digest.update((out / TOKENIZER).read_bytes())
+    if model.gap is not None:
+        digest.update((out / GAP).read_bytes())
     digest.update(json.dumps([base.pooling, max_tokens]).encode())
     return digest.hexdigest()[:32]
 

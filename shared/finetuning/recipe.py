@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import BadInput, NotFound
-from shared.finetuning.beside import Augment, Continual, Distil, Unlabelled, refuse_beside
+from shared.finetuning.beside import Augment, Cloze, Continual, Distil, Unlabelled, refuse_beside
 from shared.finetuning.options import PROMPTED, Compress, Method, MethodKind, Train, refuse_pairs
 from shared.models.heads import BY_TOKEN, PAIRED, HeadKind
 
@@ -76,7 +76,8 @@ class Head(_Part):
 class Recipe(_Part):
     """A whole recipe. `labels` maps label names as they come to those wanted: old = "new" for every
     head, or a table for one head. `distil`, `continual`, `augment` and `unlabelled` say what is learnt from
-    beside the labelled rows, `compress` how the model is made smaller and quicker afterwards."""
+    beside the labelled rows, `cloze` that labels are read from a hidden word, `compress` how the model is
+    made smaller and quicker afterwards."""
 
     base: str = DEFAULT_BASE
     base_sha256: str | None = None
@@ -89,6 +90,7 @@ class Recipe(_Part):
     continual: Continual | None = None
     augment: Augment | None = None
     unlabelled: Unlabelled | None = None
+    cloze: Cloze | None = None
     compress: Compress | None = None
 
     @model_validator(mode="after")
@@ -130,6 +132,8 @@ class Recipe(_Part):
             pairs=self.train.pairs,
             base_auto=self.base == "auto",
         )
+        if self.cloze is not None:
+            self._refuse_with_cloze()
         if self.train.refit and any(head.kind == "embed" and head.data for head in self.heads.values()):
             raise ValueError(
                 "train.refit: vectors are measured on the served model, which has seen all rows then"
@@ -156,6 +160,17 @@ class Recipe(_Part):
                 f"heads.{parted[0]}: method {self.method.kind} can't tell two texts apart, which "
                 "next_sentence needs; use lora or full"
             )
+
+    def _refuse_with_cloze(self) -> None:
+        learning = [head.kind for head in self.heads.values() if head.data]
+        if learning != ["classify"]:
+            raise ValueError(f"cloze reads the labels of one classify head, not of {', '.join(learning)}")
+        if self.method.kind in PROMPTED:
+            raise ValueError(f"method {self.method.kind} moves the gap of cloze; use full, lora or adapter")
+        if self.continual is not None:
+            raise ValueError("cloze begins with words, continual with an earlier model; drop one")
+        if self.train.pairs:
+            raise ValueError("train.pairs fits its heads anew at the end; drop cloze or train.pairs")
 
     @property
     def pairs(self) -> bool:
@@ -211,7 +226,7 @@ class Recipe(_Part):
         is where curves are drawn."""
         aside: Any = {"data": {"__all__": {"files", "valid", "test"}}, "train": {"track"}}
         # Parts that came later count where they are used: a recipe without them keeps its hash.
-        aside |= {name: True for name in (*_BESIDE, "compress") if getattr(self, name) is None}
+        aside |= {name: True for name in (*_BESIDE, "cloze", "compress") if getattr(self, name) is None}
         aside["train"] |= set() if self.train.pairs else {"pairs"}
         tree = self.model_dump(mode="json", exclude=aside)
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()

@@ -16,7 +16,7 @@ from shared.errors import Damaged
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.methods.stored import load_whole
 from shared.models.batching import IntArray
-from shared.models.card import HEADS, RESTORE, ModelCard
+from shared.models.card import GAP, HEADS, RESTORE, ModelCard
 from shared.models.heads import FloatArray
 from shared.models.sparse import dense
 
@@ -52,8 +52,10 @@ def load_model(path: Path) -> HeadedModel:
     card = ModelCard.read(path)
     try:
         with dense(path) as whole:
-            model = HeadedModel(load_whole(whole), card.pooling, card.heads, {})
+            model = HeadedModel(load_whole(whole), card.pooling, card.heads, {}, gap=card.gap)
             model.heads.load_state_dict(load_file(whole / HEADS))
+            if model.gap is not None:
+                model.gap.load_state_dict(load_file(whole / GAP))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise Damaged(f"the weights in {path} can't be read: {error}; {RESTORE}") from error
     return model.eval()

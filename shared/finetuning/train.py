@@ -7,14 +7,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, set_seed
 
 from shared.errors import BadInput
-from shared.finetuning import bases, export, probe, processes
+from shared.finetuning import bases, cloze, export, probe, processes, word_head
 from shared.finetuning.backbone import HeadedModel, load_encoder
 from shared.finetuning.bases import Base
 from shared.finetuning.earlier import Earlier
@@ -214,6 +214,8 @@ def load(
     torch.set_float32_matmul_precision("medium")  # through oneDNN: a third faster, no difference in results
     tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
     encoder = load_encoder(base.path)
+    longest = length(encoder, recipe.method, recipe.train.max_tokens or base.max_tokens)
+    around = cloze.frame(tokenizer, recipe.cloze.template) if recipe.cloze else None
     model = HeadedModel(
         encoder,
         base.pooling,
@@ -221,20 +223,19 @@ def load(
         recipe.heads,
         label_smoothing=recipe.train.label_smoothing,
         contrast=recipe.train.contrast,
+        gap=around.at if around else None,
     )
-    _remember_words(model, base)
+    known = word_head.stored(base.path)
+    for spec in specs:
+        if spec.kind == "mlm" and known:
+            word_head.remember(cast(word_head.MaskedWords, model.heads[spec.name]), known)
+    if recipe.cloze and around:
+        begun = cloze.begin(model, base, recipe.cloze, tokenizer)
+        model.inherited.update(begun if recipe.method.kind != "frozen" else ())
+        cloze.put(tokenizer, around, longest)
     if recipe.continual:
         Earlier.read(recipe.continual.previous).heads_into(model)
-    return model, tokenizer, length(encoder, recipe.method, recipe.train.max_tokens or base.max_tokens)
-
-
-def _remember_words(model: HeadedModel, base: Base) -> None:
-    """Begin pre-training with the head of hidden words that an earlier one left with the base."""
-    for spec in model.specs.values():
-        file = base.path / export.HIDDEN_WORDS
-        if spec.kind == "mlm" and file.is_file():
-            weights = {name.split(".", 1)[1]: weight for name, weight in load_file(file).items()}
-            model.heads[spec.name].load_state_dict(weights, strict=False)  # next_sentence may be new, or gone
+    return model, tokenizer, longest
 
 
 def _resolved(recipe: Recipe, base: Base, rows: int) -> Recipe:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import BadInput
+from shared.models.card import GAP
 
 # Encoder-decoders can be read in halves, but none of our heads fits them.
 _SAY_ENCODER = "give an encoder (BERT, RoBERTa, MPNet, ModernBERT and the like)"
@@ -57,6 +58,11 @@ def check_safe(folder: Path) -> dict[str, Any]:
         raise BadInput(
             f"{folder} keeps a method's weights beside its base, which other trainings can't begin with; "
             f"use {folder / 'base'}, or a model of method full or lora"
+        )
+    if (folder / GAP).is_file():
+        raise BadInput(
+            f"{folder} reads labels from a hidden word (cloze), which is no base for other trainings and is "
+            "not made smaller; use its own base"
         )
     config = read_config(folder)
     if "model_type" not in config:

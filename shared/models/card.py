@@ -11,7 +11,7 @@ from shared.models.out_of_scope import OutOfScope
 
 RESTORE = "take the model from a backup or train again"
 CARD, GRAPH, TOKENIZER, SELF_TEST = "model.json", "onnx/model.onnx", "tokenizer.json", "selftest.json"
-HEADS = "heads.safetensors"
+HEADS, GAP = "heads.safetensors", "gap.safetensors"
 
 
 SlotName = Literal["interactive", "bulk"]
@@ -61,7 +61,8 @@ class ModelCard(BaseModel):
 
     `fingerprint` is a hash of weights, tokenizer, pooling and length: two models with the same one
     give vectors that may meet. `max_tokens` counts the special tokens. `query_prefix` is put before
-    a text that is a query. Without `slots` the exported graph serves in ONNX Runtime;
+    a text that is a query. `gap` is the token, from the start or below 0 from a text's end, whose hidden word
+    is the vector in the place of `pooling`. Without `slots` the exported graph serves in ONNX Runtime;
     `runtime` "torch" says that there is no graph and the torch runtime alone can serve. `out_of_scope`
     says when a classify head refuses a text.
     """
@@ -74,6 +75,7 @@ class ModelCard(BaseModel):
     dim: int = Field(ge=1)
     max_tokens: int = Field(ge=2)
     pooling: Literal["mean", "cls"]
+    gap: int | None = None
     query_prefix: str = ""
     pad_id: int = 0
     heads: list[HeadSpec]
