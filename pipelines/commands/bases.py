@@ -84,7 +84,7 @@ def _home() -> Path:
 
 @app.command("compare")
 def compare(
-    task: Annotated[str, typer.Option(help="classify, multilabel, regress, embed or (few pairs) score.")],
+    task: Annotated[str, typer.Option(help="classify, multilabel, regress, embed or score.")],
     train: Annotated[Path, typer.Option(help="Labelled rows; a part of them is held out to compare on.")],
     text_column: Annotated[str | None, typer.Option(help="Column of the text, by default text.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column of the label, by default label.")] = None,

@@ -16,7 +16,7 @@ from pipelines.tuning.sources import Given
 from pipelines.tuning.trained_on import FILE as DATA
 from pipelines.tuning.trained_on import described
 from shared.artifacts.files import full_disk_named, write_json
-from shared.artifacts.manifest import check_name
+from shared.artifacts.manifest import ASKED, check_name
 from shared.artifacts.store import ArtifactStore, Draft
 from shared.errors import Conflict
 from shared.finetuning import cards
@@ -145,7 +145,7 @@ class Place:
         if self.draft is not None:
             self.draft.recipe_hash = resolved
             self.draft.metrics = dict(metrics)
-            self.draft.extra = {"asked_recipe_hash": asked, "seconds": seconds}
+            self.draft.extra = {ASKED: asked, "seconds": seconds}
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from shared.errors import BadInput, Conflict, Damaged
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+ASKED = "asked_recipe_hash"  # in `extra` of models that `trillium finetune` made
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _REF = re.compile(r"([a-z0-9][a-z0-9_-]{0,63})@([1-9][0-9]{0,8})")
 

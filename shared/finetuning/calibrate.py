@@ -18,7 +18,8 @@ Array = npt.NDArray[np.float64]
 def temperature(spec: HeadSpec, logits: FloatArray, targets: Array) -> float:
     """Return the temperature (0.05 to 20) with the least negative log likelihood.
 
-    `targets` is (n,) label positions for classify, (n, labels) 0/1 for multilabel. Guo et al. 2017.
+    `targets` is (n,) label positions for classify, (n, labels) 0/1 for multilabel, (n, 1) 0 to 1 for grades.
+    Guo et al. 2017.
     """
     if len(logits) < MIN_ROWS:
         return 1.0

@@ -53,9 +53,10 @@ def choose(recipe: Recipe, data: Mapping[str, Rows], *, home: Path) -> Recipe:
 def compare(recipe: Recipe, data: Mapping[str, Rows], *, home: Path) -> list[Compared]:
     """Return the frozen bases at hand with the plain method's validation score, best first.
 
-    classify and multilabel: logistic regression; regress: ridge; embed and similarity: the vectors as they
-    are. Raises BadInput for other heads or without validation rows.
+    classify and multilabel: logistic regression; regress: ridge; embed, similarity and score: the vectors as
+    they are. Raises BadInput for other heads or without validation rows.
     """
+    recipe = _compared_apart(recipe)
     kinds = {head.kind for head in recipe.heads.values() if head.data}
     if not kinds <= set(probe.FROZEN):
         raise BadInput(
@@ -70,6 +71,16 @@ def compare(recipe: Recipe, data: Mapping[str, Rows], *, home: Path) -> list[Com
     rows = [train[i] for i in sorted(order)]
     found = [_one(name, recipe, rows, valid, home, specs) for name in names]
     return sorted(found, key=lambda one: (-one.score, one.parameters))
+
+
+def _compared_apart(recipe: Recipe) -> Recipe:
+    """Return the recipe with the vectors of two texts compared, where it reads the texts in one pass: what a
+    frozen base says of pairs."""
+    if [head.kind for head in recipe.heads.values()] != ["score"]:
+        return recipe
+    heads = {name: head.model_copy(update={"kind": "similarity"}) for name, head in recipe.heads.items()}
+    free = next(name for name in ("vector", "vectors") if name not in heads)
+    return Recipe.parse({**recipe.model_dump(), "heads": {**heads, free: {"kind": "embed"}}})
 
 
 def _one(

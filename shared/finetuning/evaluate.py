@@ -23,7 +23,7 @@ from shared.finetuning.outputs import (
 )
 from shared.finetuning.validate import measure, ranked_positives
 from shared.models import selftest
-from shared.models.heads import FloatArray, HeadSpec
+from shared.models.heads import GRADED, FloatArray, HeadSpec
 from shared.models.text_model import TextModel
 
 Figures = dict[str, Interval]
@@ -42,9 +42,10 @@ def calibrate_served(
     classify has `rows`, `labels`, `accuracy`, `macro_f1`, `ece` (and `ece_before` the calibration),
     `temperature`, `confusion` counts (true, predicted), `reliability` bins and, from 20 rows on, `sets`: the
     share `promised` and the `coverage` and mean `size` of label sets on rows that did not set their cut;
-    multilabel `rows` and `micro_f1`; embed `rows` and `mrr`; the others `rows` and `score` as while training,
-    tag also a `report` of precision, recall, f1 and support by kind of entity. All but embed have
-    `intervals`, `figures` of these rows as {METRIC: [value, low, high]}.
+    multilabel `rows` and `micro_f1`; score and similarity `rows`, `score`, `ece`, `ece_before`, `temperature`
+    and `reliability`, of "they belong together" from .5 on; embed `rows` and `mrr`; the others `rows` and
+    `score` as while training, tag also a `report` of precision, recall, f1 and support by kind of entity. All
+    but embed have `intervals`, `figures` of these rows as {METRIC: [value, low, high]}.
     """
     said = said_by(served, valid) if held is None else held
     heads, evaluation = [], {}
@@ -69,6 +70,8 @@ def _evaluated(
             stacked(said, spec.name), [row.targets[spec.name] for row in rows], served.embed
         )
         return spec, {"rows": len(rows), "mrr": ranking.mrr(ranked, right)}
+    if spec.kind in GRADED:
+        return _graded(spec, rows, said)
     if spec.kind not in ("classify", "multilabel"):
         found: dict[str, Any] = {"rows": len(rows), "score": measure(spec, rows, said)[0]}
         if spec.kind == "tag":
@@ -93,6 +96,20 @@ def _evaluated(
         held = calibrate.set_coverage(probabilities, targets)
         found["sets"] = {"promised": 1 - calibrate.MISS, **held._asdict()}
     return spec, found
+
+
+def _graded(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said]) -> tuple[HeadSpec, dict[str, Any]]:
+    logits, wanted = stacked(said, spec.name), grades(spec, rows)
+    fitted = calibrate.temperature(spec, logits, wanted[:, None].astype(np.float64))
+    found: dict[str, Any] = {"rows": len(rows), "score": measure(spec, rows, said)[0]}
+    for name, temperature in (("ece_before", spec.temperature), ("ece", fitted)):
+        spec = spec.model_copy(update={"temperature": temperature})
+        together = spec.decode(logits).astype(np.float64)
+        right = (together >= 0.5) == (wanted > 0.5)
+        sure = np.maximum(together, 1 - together)
+        found[name] = classification.expected_calibration_error(sure, right)
+    reliability = classification.reliability(sure, right)
+    return spec, {**found, "temperature": fitted, "reliability": reliability}
 
 
 def _intervals(

@@ -1,11 +1,13 @@
 """The models API of a service: what was made, what is live, and moving it."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from shared.artifacts.live import BUNDLE, Pointer
+from shared.artifacts.manifest import ASKED
 from shared.artifacts.store import Artifact, ArtifactStore, Ref
 from shared.errors import BadInput, NotFound
 from shared.web.model_files import about, shown
@@ -98,7 +100,8 @@ class Run(BaseModel):
 
 
 class RunsPage(BaseModel):
-    """Runs, newest first."""
+    """Runs of the application, newest first; who may move `live` also sees those of `trillium finetune`,
+    whatever they were for."""
 
     runs: list[Run]
     next: str | None
@@ -150,11 +153,19 @@ def models_router(app: str, store: ArtifactStore, reader: str, admin: str) -> AP
         said = _version(one, state.current if state else None).model_dump()
         return Detail.model_validate({**said, "of": str(source.ref), **about(source)})
 
-    @router.get("/runs", dependencies=[Depends(looks)])
-    def runs(limit: Limit = 50, cursor: Cursor = None) -> RunsPage:
+    @router.get("/runs")
+    def runs(
+        request: Request,
+        caller: Annotated[Principal, Depends(looks)],
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> RunsPage:
         every = _newest_first(store, app)
-        found, following = _page([one for one in every if one.manifest.kind in RUN_KINDS], limit, cursor)
         bundles = [one for one in every if one.manifest.kind == BUNDLE]
+        # What was tuned for no application names files: only who answers for models may know of it.
+        apart = _tuned(store) if caller.may(admin, request.app.state.ladder) else []
+        trained = {str(one.ref): one for one in (*every, *apart) if one.manifest.kind in RUN_KINDS}
+        found, following = _page(sorted(trained.values(), key=_age, reverse=True), limit, cursor)
         return RunsPage(runs=[_run(one, bundles) for one in found], next=following)
 
     @router.post("/models/promote")
@@ -173,7 +184,15 @@ def models_router(app: str, store: ArtifactStore, reader: str, admin: str) -> AP
 
 def _newest_first(store: ArtifactStore, app: str) -> list[Artifact]:
     mine = [one for one in store.list() if one.ref.name == app or one.ref.name.startswith(f"{app}-")]
-    return sorted(mine, key=lambda one: (one.manifest.created, one.ref.name, one.ref.version), reverse=True)
+    return sorted(mine, key=_age, reverse=True)
+
+
+def _age(one: Artifact) -> tuple[datetime, str, int]:
+    return one.manifest.created, one.ref.name, one.ref.version
+
+
+def _tuned(store: ArtifactStore) -> list[Artifact]:
+    return [one for one in store.list(kind="model") if ASKED in one.manifest.extra]
 
 
 def _page(found: list[Artifact], limit: int, cursor: str | None) -> tuple[list[Artifact], str | None]:

@@ -7,6 +7,7 @@ import pytest
 
 from pipelines.cli import main
 from pipelines.data import Table
+from pipelines.tuning import defaults
 from pipelines.tuning.conll import read_conll
 from pipelines.tuning.sides import hold_out, share_of
 from pipelines.tuning.tasks import TASKS, named, read_task
@@ -127,6 +128,22 @@ def test_few_pairs_are_compared_by_vectors_through_every_command(base, home, tmp
     assert run("predict", smaller["artifact"], train) == 0
     again = [json.loads(line)["score"] for line in capsys.readouterr().out.splitlines()]
     assert again == pytest.approx(said, abs=0.2)
+
+
+def test_bases_are_compared_on_pairs_however_many_there_are(base, home, tmp_path, capsys, monkeypatch):
+    rows = [
+        {"query": a["text"], "text": b["text"], "label": int(a["label"] == b["label"])}
+        for a in tiny_rows()[::6]
+        for b in tiny_rows()[1::6]
+    ]
+    train = table(tmp_path / "pairs.csv", rows, ("query", "text", "label"))
+    assert run("bases", "add", "mine", base, "--pooling", "mean", "--licence", "none") == 0
+    options = ("--task", "score", "--train", train, "--json")
+    few = asked(capsys, "bases", "compare", *options)["bases"]
+    monkeypatch.setattr(defaults, "MANY_PAIRS", 1)  # from here on the recipe reads two texts in one pass
+    many = asked(capsys, "bases", "compare", *options)["bases"]
+    assert "mine" in [one["base"] for one in few]
+    assert [one["score"] for one in many] == pytest.approx([one["score"] for one in few])
 
 
 def test_tagged_words_and_a_folder_in_use(base, home, tmp_path, capsys):

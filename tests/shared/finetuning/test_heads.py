@@ -123,6 +123,9 @@ def test_two_texts_are_read_together(base, tmp_path):
     asked, told = ["where did anna", "who did anna", "where did anna"], ["anna loved boris in lima"] * 2
     best, *others = model.run(asked, pairs=[*told, "anna hated boris in lima"]).values["fit"]
     assert best > max(others)
+    told = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))["fit"]
+    assert told["temperature"] == model.heads["fit"].temperature != 1
+    assert sum(one["rows"] for one in told["reliability"]) == told["rows"]
 
 
 def alike(count=None):

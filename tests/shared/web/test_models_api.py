@@ -3,6 +3,7 @@ import json
 import pytest
 
 from shared.artifacts.live import BUNDLE
+from shared.artifacts.manifest import ASKED
 from shared.errors import BadInput, NotFound
 from shared.web.client import ServiceClient
 
@@ -59,6 +60,22 @@ def test_runs_name_recipe_and_bundles(world, admin):
         {"base": "tiny"},
         "r1",
     )
+
+
+def test_who_may_move_live_also_sees_what_was_tuned_for_no_application(world, admin):
+    train(world)
+    world.clock.forward(minutes=1)
+    with world.store.create("tickets-classify", "model") as tuned:
+        (tuned.path / "test.json").write_text(json.dumps({"accuracy": [0.9, 0.8, 1.0]}))
+        tuned.extra = {ASKED: "r2", "seconds": 7.0}
+    with world.store.create("another-model", "model"):
+        pass
+    assert [run["ref"] for run in admin.runs()["runs"]] == ["tickets-classify@1", "app-model@1"]
+    assert admin.runs()["runs"][0]["test"] == {"accuracy": [0.9, 0.8, 1.0]}
+    page = admin.runs(limit=1)
+    assert [run["ref"] for run in admin.runs(limit=1, next=page["next"])["runs"]] == ["app-model@1"]
+    reader = ServiceClient("http://testserver", token=world.keys["viewer"], http=world.client)
+    assert [run["ref"] for run in reader.runs()["runs"]] == ["app-model@1"]
 
 
 def test_lists_page_by_next(world, admin):
