@@ -29,6 +29,11 @@ def weight_files(folder: Path) -> list[Path]:
     found = sorted(folder.glob("model*.safetensors"))
     if found:
         return found
+    if any(folder.glob("model*.safetensors.sparse")):
+        raise BadInput(
+            f"{folder} keeps its weights without their zeros, for serving; begin with the model that it was "
+            "made from"
+        )
     pickled = sorted(
         file.name for file in [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]
     )

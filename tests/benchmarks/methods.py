@@ -7,7 +7,8 @@
 The task is BANKING77 with ten examples a class (fewshot/train_10), all of them for training; nothing is
 chosen on the official test file, which is read once a row. Rows that need validation rows hold a tenth of
 the training rows out, and are compared with the plain recipe all the same, which trains on all. Rows that
-learn from texts without labels get 1,500 of the full training file, drawn once. The gain is
+learn from texts without labels get 1,500 of the full training file, drawn once; those with "mlm" find
+hidden words in them first, which none of the small bases at hand was left with. The gain is
 in points of test accuracy over the plain recipe with the same seeds, with a 95 % interval over seeds and
 test rows drawn anew together; the cost is the training's own seconds and the process's largest memory.
 
@@ -80,6 +81,11 @@ METHODS: dict[str, dict[str, Any]] = {
     "pseudo-labels": {"beside": {"unlabelled": {"data": "more"}}, "held": True},
     "consistency": {"beside": {"unlabelled": {"data": "more", "kinds": ["consistency"]}}},
     "pairs": {"train": {"pairs": 3}},
+    "mlm first": {"first": {"epochs": 3, "rate": 1e-4}},
+    "cloze after mlm": {
+        "first": {"epochs": 3, "rate": 1e-4},
+        "beside": {"cloze": {"template": "{text} It is about {mask}."}},
+    },
 }
 UNLABELLED = 1500
 
@@ -125,7 +131,18 @@ def recipe_for(name: str, seed: int, base: str) -> Recipe:
 def key_of(name: str, seed: int, base: str) -> str:
     data, test = data_of(name)
     tested = hashlib.sha256(json.dumps(test).encode()).hexdigest()[:16]
-    return f"{recipe_for(name, seed, base).hash()[:16]}-{data_hash(data)[:16]}-{tested}"
+    first = first_recipe(name, seed, base)
+    asked = recipe_for(name, seed, base).hash()[:16] + (f"-{first.hash()[:16]}" if first else "")
+    return f"{asked}-{data_hash(data)[:16]}-{tested}"
+
+
+def first_recipe(name: str, seed: int, base: str) -> Recipe | None:
+    """Return the recipe by which hidden words are learnt before, None for most rows."""
+    if "first" not in METHODS[name]:
+        return None
+    heads = {"words": {"kind": "mlm", "data": "texts"}}
+    train = {**METHODS[name]["first"], "seed": seed}
+    return Recipe.parse({"base": base, "data": {"texts": {}}, "heads": heads, "train": train})
 
 
 def measured(name: str, seed: int, base: str, home: Path) -> dict[str, Any]:
@@ -133,12 +150,16 @@ def measured(name: str, seed: int, base: str, home: Path) -> dict[str, Any]:
     import torch
 
     from shared.finetuning import probe
-    from shared.finetuning.train import open_training
+    from shared.finetuning.train import finetune, open_training
 
     data, test = data_of(name)
-    with tempfile.TemporaryDirectory() as work:
-        started = time.monotonic()
-        opened = open_training(recipe_for(name, seed, base), data, home=home, work=Path(work), progress=True)
+    with tempfile.TemporaryDirectory() as aside:
+        started, work = time.monotonic(), Path(aside)
+        first = first_recipe(name, seed, base)
+        if first:
+            finetune(first, {"texts": Rows(texts())}, work / "first", home=home, work=work)
+        begun = recipe_for(name, seed, str(work / "first") if first else base)
+        opened = open_training(begun, data, home=home, work=work, progress=True)
         model, feed = opened.model, opened.feed
         recipe, _ = opened.tune(progress=True)
         seconds = time.monotonic() - started

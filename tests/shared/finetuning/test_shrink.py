@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 
 from pipelines.tuning.shrinking import compressed, plan_of, wanted
 from shared.errors import BadInput, Conflict, Damaged, UsageError
+from shared.finetuning import bases
 from shared.finetuning.drift import Sample
 from shared.finetuning.examples import Example
 from shared.finetuning.feeding import Feed
@@ -155,6 +156,8 @@ def test_weights_that_are_zero_take_no_room(folder, sample, tmp_path):
     for before, after in made.smaller["files"].values():
         assert after < 0.7 * before or before < 50_000
     assert not (tmp_path / "out" / "model.safetensors").exists()
+    with pytest.raises(BadInput, match="begin with the model that it was made from"):
+        bases.resolve(str(tmp_path / "out"), home=tmp_path)
     served, torch_runtime = TextModel.load(tmp_path / "out"), TextModel.load(tmp_path / "out", engine="torch")
     exported = TextModel.load(tmp_path / "out", engine="onnx")
     for name, rows in torch_runtime.logits(NEW).items():
