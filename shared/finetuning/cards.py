@@ -71,11 +71,15 @@ def _model(card: ModelCard) -> list[str]:
     lines += [f"- `{head.name}` {_what(head)}" for head in card.heads]
     lines += [
         "",
-        f"{card.dim} numbers a vector ({card.pooling} pooling); texts are cut at {card.max_tokens} tokens. "
+        f"{card.dim} numbers a vector ({_taken(card)}); texts are cut at {card.max_tokens} tokens. "
         f"Fingerprint `{card.fingerprint}`. Served by {', '.join(slots) or 'the exported graph, float32'}.",
         "",
     ]
     return lines
+
+
+def _taken(card: ModelCard) -> str:
+    return f"{card.pooling} pooling" if card.gap is None else "from the hidden word beside each text"
 
 
 def _generator(card: GeneratorCard) -> list[str]:

@@ -21,11 +21,11 @@ def perplexities(folder: Path, recipe: Recipe, rows: Sequence[Example], *, home:
 
     `folder` is what `finetune` wrote for the recipe; the words are the same at every call.
     """
-    base = bases.resolve(str(folder), home=home)
     found = {}
     for name, head in recipe.heads.items():
         chosen = [row for row in rows if name in row.targets]
         if head.kind == "mlm" and chosen:
+            base = bases.resolve(str(folder), home=home)
             model, tokenizer, longest = load(base, recipe, [HeadSpec(name=name, kind="mlm")])
             sums, counts = hidden_losses(model, Feed(tokenizer, longest), chosen, recipe.train.precision)
             found[name] = interval(lambda s, c: float(np.exp(s.sum() / c.sum())), sums, counts)

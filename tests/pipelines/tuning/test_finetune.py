@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+import transformers
 
 from pipelines.cli import main
 from pipelines.data import Table
@@ -128,6 +129,36 @@ def test_few_pairs_are_compared_by_vectors_through_every_command(base, home, tmp
     assert run("predict", smaller["artifact"], train) == 0
     again = [json.loads(line)["score"] for line in capsys.readouterr().out.splitlines()]
     assert again == pytest.approx(said, abs=0.2)
+
+
+def test_labels_are_read_from_a_hidden_word(base, home, tmp_path, capsys):
+    reads = tmp_path / "reads"
+    transformers.BertForMaskedLM.from_pretrained(base).save_pretrained(reads)
+    transformers.AutoTokenizer.from_pretrained(base).save_pretrained(reads)
+    train = table(tmp_path / "rows.csv", tiny_rows())
+    asked_for = recipe(tmp_path / "r.toml", epochs=15, rate=3e-3, head_rate=1e-2)
+    asked_for.write_text(
+        'cloze = { template = "the {mask} : {text}" }\n' + asked_for.read_text("utf-8"), "utf-8"
+    )
+    options = (
+        "--task",
+        "classify",
+        "--train",
+        train,
+        "--test",
+        train,
+        "--base",
+        reads,
+        "--recipe",
+        asked_for,
+    )
+    told = asked(capsys, "finetune", *options, "--json")
+    assert told["metrics"]["accuracy"][0] > 0.9
+    why = asked(capsys, "explain", told["artifact"], "where is my card", "--json")
+    assert why["label"] == "card"
+    assert [token["text"] for token in why["tokens"]] == ["where", "is", "my", "card"]
+    assert run("card", told["artifact"]) == 0
+    assert "from the hidden word beside each text" in capsys.readouterr().out
 
 
 def test_bases_are_compared_on_pairs_however_many_there_are(base, home, tmp_path, capsys, monkeypatch):
