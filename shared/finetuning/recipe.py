@@ -167,6 +167,8 @@ class Recipe(_Part):
             raise ValueError(f"cloze reads the labels of one classify head, not of {', '.join(learning)}")
         if self.method.kind in PROMPTED:
             raise ValueError(f"method {self.method.kind} moves the gap of cloze; use full, lora or adapter")
+        if self.base == "auto":
+            raise ValueError('cloze needs a base that finds hidden words: name one in the place of "auto"')
         if self.continual is not None:
             raise ValueError("cloze begins with words, continual with an earlier model; drop one")
         if self.train.pairs:

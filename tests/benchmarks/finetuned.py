@@ -28,10 +28,12 @@ from typing import Any
 import kept
 import numpy as np
 from finetuned_sets import DATA, FOREIGN, SETS, Part, Set, written
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from pipelines.tuning.asking import Asked, asked_recipe
 from shared.evaluation import baselines, selective
 from shared.evaluation.classification import accuracy, macro_f1
+from shared.evaluation.detection import auroc
 from shared.evaluation.resampling import as_codes, interval
 from shared.finetuning.recipe import DEFAULT_BASE
 from shared.finetuning.train import export_frozen
@@ -111,6 +113,8 @@ def _with_plain(row: dict[str, Any], run: Run, path: Path) -> dict[str, Any]:
     row = {**row, "plain": {}}
     if run.kind.task == "classify":
         row["plain"] = plain_refusing(run) if run.kind.options else plain(run)
+    elif run.kind.task == "score":
+        row["plain"] = plain_pairs(run)
     kept.add(path, row)
     return row
 
@@ -181,6 +185,29 @@ def plain_refusing(run: Run) -> dict[str, dict[str, list[float]]]:
         interval(selective.oos_auroc, foreign, far.astype(np.float64), draws=300)
     )
     return found
+
+
+def plain_pairs(run: Run) -> dict[str, dict[str, list[float]]]:
+    """Return (value, low, high) of what needs no labels of pairs: cosines of a frozen base's vectors, and of
+    TF-IDF of characters (1-3)."""
+    sides = [[row[name] for row in run.part.test] for name in ("query", "text")]
+    together = np.asarray([row["label"] > 0.5 for row in run.part.test])
+    with tempfile.TemporaryDirectory() as aside:
+        export_frozen(run.base, Path(aside) / "frozen", home=load_settings().home)
+        encoder = TextModel.load(Path(aside) / "frozen")
+        one, other = (encoder.embed(side) for side in sides)
+    characters = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
+    characters.fit([row[name] for row in run.part.train for name in ("query", "text")])
+    near = {
+        "frozen base, cosine": (one * other).sum(1),
+        "TF-IDF, cosine": np.asarray(
+            characters.transform(sides[0]).multiply(characters.transform(sides[1])).sum(1)
+        ).ravel(),
+    }
+    return {
+        name: {"auroc": list(interval(auroc, together, cosines.astype(np.float64)))}
+        for name, cosines in near.items()
+    }
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:

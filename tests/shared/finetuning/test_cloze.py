@@ -142,6 +142,7 @@ def test_a_base_without_hidden_words_is_refused(tmp_path):
         ({"cloze": {"template": "{mask} {text} {mask}"}}, "needs {mask} once"),
         ({"heads": {"tone": {"kind": "multilabel", "data": "rows"}}}, "one classify head"),
         ({"method": {"kind": "prefix"}}, "moves the gap"),
+        ({"base": "auto"}, "name one in the place"),
         ({"train": {"pairs": 2}}, "train.pairs fits its heads anew"),
     ],
 )
