@@ -257,7 +257,7 @@ def table(path: Path, before: str = "") -> str:
     """
     groups: dict[tuple[str, str], dict[str, dict[str, dict[str, Any]]]] = {}
     for row in kept.rows(path):
-        if "metrics" in row:
+        if "metrics" in row and "plain" in row:  # else it was stopped before the plain methods; it goes on
             made = groups.setdefault((row["set"], row["base"]), {}).setdefault(row["commit"], {})
             made[row["key"]] = row
     lines = {group: list(_lines(group, by_commit)) for group, by_commit in groups.items()}
