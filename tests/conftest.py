@@ -105,7 +105,7 @@ class Demo:
 
 
 def trillium_in(
-    home: Path, *arguments: str, timeout: float = 840, **env: str
+    home: Path, *arguments: str, timeout: float = 2300, **env: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line in `home` to its end."""
     outer = {name: value for name, value in os.environ.items() if not name.startswith("TRILLIUM_")}

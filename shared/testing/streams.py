@@ -12,6 +12,8 @@ from shared.stream.broker import EmbeddedBroker
 from shared.stream.kafka_jars import find_jars, find_java
 from shared.stream.kafka_local import LocalKafka
 
+# Each test has a home of its own; the jars are in that of the checkout, where make puts them.
+_HOME = Path(os.environ.get("TRILLIUM_HOME") or "var").absolute()
 _HOW = (
     "run `make prepare` (or `make test`), which brings Kafka's jars; or set KAFKA_HOME, or "
     "TRILLIUM_TEST_KAFKA to the host:port of a broker that may be filled with test topics"
@@ -36,8 +38,7 @@ def embedded_bootstrap() -> Iterator[str]:
 def kafka_libs() -> Path:
     """The folder of Kafka's jars. Nothing is fetched: without them the test skips and says how."""
     try:
-        # Each test has a home of its own; the jars are in that of the checkout, where make puts them.
-        libs = find_jars(Path(os.environ.get("TRILLIUM_HOME") or "var"))
+        libs = find_jars(_HOME)
         find_java()
     except TrilliumError as error:
         _unavailable(error.detail)

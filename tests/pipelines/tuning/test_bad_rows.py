@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import resource
 import signal
 
@@ -67,22 +66,13 @@ def frozen(folder):
 @pytest.fixture(scope="module")
 def model(base, place):
     """A folder trained on ordinary rows and all the nasty ones, tested on a label that it never saw."""
-    os.environ["TRILLIUM_HOME"] = str(place / "home")
     train = table(place / "train.csv", [*tiny_rows(), *NASTY])
     test = table(place / "test.csv", [*tiny_rows()[::7], {"text": "never seen", "label": "unseen"}])
-    options = ["--train", train, "--test", test, "--valid", table(place / "valid.csv", tiny_rows()[::3])]
-    code = run(
-        "finetune",
-        "--task",
-        "classify",
-        *options,
-        "--base",
-        base,
-        "--recipe",
-        frozen(place),
-        "--out",
-        place / "m",
-    )
+    files = ["--train", train, "--test", test, "--valid", table(place / "valid.csv", tiny_rows()[::3])]
+    options = ["--base", base, "--recipe", frozen(place), "--out", place / "m"]
+    with pytest.MonkeyPatch.context() as patch:  # tests of other files must not find this home
+        patch.setenv("TRILLIUM_HOME", str(place / "home"))
+        code = run("finetune", "--task", "classify", *files, *options)
     assert code == 0
     return place / "m"
 
