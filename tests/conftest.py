@@ -18,6 +18,7 @@ pytest_plugins = ["shared.testing.databases", "shared.testing.streams"]
 # With CI=true these parts are installed before the tests: to skip them then would hide a failure.
 PARTS = ("kafka", "postgres", "browser")
 DEMO = "test_demo.py"  # files of this name need the demo
+DEMO_S = 2300  # its three trainings, in fp32 and beside another test process
 _connect = socket.socket.connect
 
 
@@ -54,6 +55,9 @@ def _own_main() -> Iterator[None]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name != DEMO)  # what takes longest begins first
+    for item in items:
+        if item.path.name == DEMO:  # whichever comes first waits for the trainings
+            item.add_marker(pytest.mark.timeout(DEMO_S + 100))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -104,9 +108,7 @@ class Demo:
     said: str
 
 
-def trillium_in(
-    home: Path, *arguments: str, timeout: float = 2300, **env: str
-) -> subprocess.CompletedProcess[str]:
+def trillium_in(home: Path, *arguments: str, timeout: float, **env: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in `home` to its end."""
     outer = {name: value for name, value in os.environ.items() if not name.startswith("TRILLIUM_")}
     return subprocess.run(
@@ -127,7 +129,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """
     kept = os.environ.get("TRILLIUM_TEST_DEMO")
     home = Path(kept) if kept else tmp_path_factory.mktemp("demo")
-    done = trillium_in(home, "demo", "--once")
+    done = trillium_in(home, "demo", "--once", timeout=DEMO_S)
     return Demo(home, done.returncode, done.stdout + done.stderr)
 
 

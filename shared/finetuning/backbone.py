@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel
 
-from shared.finetuning.cloze import Gap
 from shared.finetuning.collate import KEPT
 from shared.finetuning.losses import (
     head_loss,
@@ -21,7 +20,7 @@ from shared.finetuning.losses import (
 )
 from shared.finetuning.quiet import quiet
 from shared.finetuning.recipe import Head
-from shared.finetuning.word_head import MaskedWords
+from shared.finetuning.word_head import Gap, MaskedWords
 from shared.models.heads import BY_TOKEN, HeadSpec
 
 _APART = ("mlm", "similarity")  # kinds that the graph gives nothing for
@@ -56,9 +55,8 @@ class HeadedModel(nn.Module):
         self.encoder = encoder
         self.pooling = pooling
         self.specs = {spec.name: spec for spec in specs}
-        self.inherited: set[str] = (
-            set()
-        )  # heads that begin with something known: an earlier model, words of labels
+        # Heads that begin with something known: an earlier model, the words of their labels.
+        self.inherited: set[str] = set()
         self.fresh: dict[str, list[int]] = {}  # of those, the labels that it did not know
         self.recipes = dict(recipes)
         self.label_smoothing = label_smoothing

@@ -10,36 +10,10 @@ from shared.models.heads import PAIRED
 TAUGHT = ("classify", "multilabel", "regress", "score", "embed")  # kinds that a teacher can teach
 COPIED = ("classify", "multilabel", "regress")  # kinds whose targets belong to no place in the text
 CopyKind = Literal["words", "template", "mined", "translate"]
-TEXT, MASK = "{text}", "{mask}"
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Cloze(_Part):
-    """Labels are read from a hidden word (see `cloze`), for one classify head and few rows.
-
-    `template` has `{text}` and `{mask}` once each: "{text} It is about {mask}." `words` are the word or words
-    of a label that may fill the gap; a label without an entry is its own name. The base must know how to find
-    hidden words: a masked language model, or what `--task mlm` made. Training begins with what the words say,
-    where other recipes begin with a regression; method frozen fits that regression on what stands in the gap.
-    """
-
-    template: str
-    words: dict[str, str | list[str]] = {}
-
-    def words_of(self, label: str) -> list[str]:
-        """Return the words given for a label, none where its name is to be taken."""
-        found = self.words.get(label, [])
-        return [found] if isinstance(found, str) else list(found)
-
-    @model_validator(mode="after")
-    def _gaps(self) -> "Cloze":
-        for part in (TEXT, MASK):
-            if self.template.count(part) != 1:
-                raise ValueError(f'template needs {part} once, as in "{TEXT} It is about {MASK}."')
-        return self
 
 
 class Distil(_Part):

@@ -12,42 +12,16 @@ from typing import Any
 
 import torch
 from tokenizers.processors import TemplateProcessing
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from shared.errors import BadInput
 from shared.finetuning import word_head
+from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.bases import Base
-from shared.finetuning.beside import MASK, TEXT, Cloze
 from shared.finetuning.label_names import words as words_of
+from shared.finetuning.options import MASK, TEXT, Cloze
 from shared.models.heads import HeadSpec
-
-
-class Gap(nn.Module):
-    """What the head of hidden words makes of one place: token `at` from the start or, below 0, of the text's
-    last ones."""
-
-    def __init__(self, width: int, at: int) -> None:
-        super().__init__()
-        self.at = at
-        self.dense = nn.Linear(width, width)
-        self.norm = nn.LayerNorm(width)
-
-    def forward(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return (rows, width) of token rows (rows, tokens, width) and their mask."""
-        if self.at >= 0:
-            chosen = tokens[:, self.at]
-        else:
-            place = (attention_mask.sum(1) + self.at).view(-1, 1, 1).expand(-1, 1, tokens.shape[2])
-            chosen = tokens.gather(1, place).squeeze(1)
-        found: Tensor = self.norm(functional.gelu(self.dense(chosen)))
-        return found
-
-    @property
-    def length(self) -> float:
-        """How long its vectors are, about: those of a normalised layer."""
-        return float(torch.cat([self.norm.weight, self.norm.bias]).detach().norm())
 
 
 @dataclass(frozen=True)
@@ -103,7 +77,7 @@ def put(tokenizer: PreTrainedTokenizerBase, around: Frame, max_tokens: int) -> N
     )
 
 
-def begin(model: Any, base: Base, cloze: Cloze, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def begin(model: HeadedModel, base: Base, cloze: Cloze, tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Set a model's gap to the base's head of hidden words, and each label's row to the mean of its words'
     rows in the table of words; returns the classify heads that begin so.
 
@@ -116,16 +90,14 @@ def begin(model: Any, base: Base, cloze: Cloze, tokenizer: PreTrainedTokenizerBa
             f"base {base.name} has no head of hidden words, which cloze reads; give a masked language model "
             f"({word_head.FAMILIES}), or first train one on your texts with --task mlm"
         )
-    table: Tensor = model.get_input_embeddings().weight.detach()
-    if table.shape[1] != model.width:
+    table: Tensor = model.get_input_embeddings().weight.detach()  # type: ignore[operator]
+    if model.gap is None or table.shape[1] != model.width:
         raise BadInput(f"base {base.name} has words of another width than its own, which cloze can't read")
-    gap: Gap = model.gap
-    zeros = {name: torch.zeros_like(p) for name, p in gap.state_dict().items() if name.endswith("bias")}
-    gap.load_state_dict(zeros | {n: w for n, w in weights.items() if n.split(".")[0] in ("dense", "norm")})
+    word_head.remember(model.gap, weights)
     bias = weights.get("bias", torch.zeros(len(table)))
     begun = [spec for spec in model.specs.values() if spec.kind == "classify"]
     for spec in begun:
-        _fill(model.heads[spec.name], spec, cloze, table * gap.length, bias, tokenizer)
+        _fill(model.heads[spec.name], spec, cloze, table * model.gap.length, bias, tokenizer)
     return [spec.name for spec in begun]
 
 

@@ -101,15 +101,19 @@ def _evaluated(
 def _graded(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said]) -> tuple[HeadSpec, dict[str, Any]]:
     logits, wanted = stacked(said, spec.name), grades(spec, rows)
     fitted = calibrate.temperature(spec, logits, wanted[:, None].astype(np.float64))
-    found: dict[str, Any] = {"rows": len(rows), "score": measure(spec, rows, said)[0]}
-    for name, temperature in (("ece_before", spec.temperature), ("ece", fitted)):
-        spec = spec.model_copy(update={"temperature": temperature})
-        together = spec.decode(logits).astype(np.float64)
-        right = (together >= 0.5) == (wanted > 0.5)
-        sure = np.maximum(together, 1 - together)
-        found[name] = classification.expected_calibration_error(sure, right)
-    reliability = classification.reliability(sure, right)
-    return spec, {**found, "temperature": fitted, "reliability": reliability}
+    right = (spec.decode(logits) >= 0.5) == (wanted > 0.5)  # the same at any temperature
+    after = spec.model_copy(update={"temperature": fitted})
+    before, sure = (
+        np.maximum(p, 1 - p) for p in (one.decode(logits).astype(np.float64) for one in (spec, after))
+    )
+    return after, {
+        "rows": len(rows),
+        "score": measure(spec, rows, said)[0],
+        "ece": classification.expected_calibration_error(sure, right),
+        "ece_before": classification.expected_calibration_error(before, right),
+        "temperature": fitted,
+        "reliability": classification.reliability(sure, right),
+    }
 
 
 def _intervals(

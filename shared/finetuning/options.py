@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from shared.models.heads import PAIRED
 
 MethodKind = Literal["full", "frozen", "lora", "adalora", "prefix", "prompt", "adapter"]
+TEXT, MASK = "{text}", "{mask}"  # in the template of a cloze
 PROMPTED = ("prefix", "prompt")  # vectors before the text; no layer can take them in
 _OWN = {  # the fields of a method and the kinds that read them
     "rank": ("lora", "adalora"),
@@ -197,6 +198,31 @@ class Train(_Part):
             )
         if self.rdrop and self.dropout == 0:
             raise ValueError("rdrop compares two passes that differ by their dropout; leave dropout above 0")
+        return self
+
+
+class Cloze(_Part):
+    """Labels are read from a hidden word (see `cloze`), for one classify head and few rows.
+
+    `template` has `{text}` and `{mask}` once each: "{text} It is about {mask}." `words` are the word or words
+    of a label that may fill the gap; a label without an entry is its own name. The base must know how to find
+    hidden words: a masked language model, or what `--task mlm` made. Training begins with what the words say,
+    where other recipes begin with a regression; method frozen fits that regression on what stands in the gap.
+    """
+
+    template: str
+    words: dict[str, str | list[str]] = {}
+
+    def words_of(self, label: str) -> list[str]:
+        """Return the words given for a label, none where its name is to be taken."""
+        found = self.words.get(label, [])
+        return [found] if isinstance(found, str) else list(found)
+
+    @model_validator(mode="after")
+    def _gaps(self) -> "Cloze":
+        for part in (TEXT, MASK):
+            if self.template.count(part) != 1:
+                raise ValueError(f'template needs {part} once, as in "{TEXT} It is about {MASK}."')
         return self
 
 

@@ -9,8 +9,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import BadInput, NotFound
-from shared.finetuning.beside import Augment, Cloze, Continual, Distil, Unlabelled, refuse_beside
-from shared.finetuning.options import PROMPTED, Compress, Method, MethodKind, Train, refuse_pairs
+from shared.finetuning.beside import Augment, Continual, Distil, Unlabelled, refuse_beside
+from shared.finetuning.options import PROMPTED, Cloze, Compress, Method, MethodKind, Train, refuse_pairs
 from shared.models.heads import BY_TOKEN, PAIRED, HeadKind
 
 DEFAULT_BASE = "all-MiniLM-L6-v2"

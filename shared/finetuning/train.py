@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -225,10 +225,9 @@ def load(
         contrast=recipe.train.contrast,
         gap=around.at if around else None,
     )
-    known = word_head.stored(base.path)
     for spec in specs:
-        if spec.kind == "mlm" and known:
-            word_head.remember(cast(word_head.MaskedWords, model.heads[spec.name]), known)
+        if spec.kind == "mlm" and (known := word_head.stored(base.path)):
+            word_head.remember(model.heads[spec.name], known)
     if recipe.cloze and around:
         begun = cloze.begin(model, base, recipe.cloze, tokenizer)
         model.inherited.update(begun if recipe.method.kind != "frozen" else ())

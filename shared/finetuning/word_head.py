@@ -1,4 +1,4 @@
-"""The head that finds hidden words: made fresh, or as a pre-training left it beside its encoder."""
+"""What finds hidden words: made fresh, or as a pre-training left it beside its encoder."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,25 +25,36 @@ FAMILIES = "BERT, RoBERTa, XLM-R, MPNet, DistilBERT, ModernBERT and ALBERT"
 _ACTIVATIONS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python")
 
 
-class MaskedWords(nn.Module):
+class WordLayer(nn.Module):
+    """From a token's row to a vector that words are compared with."""
+
+    def __init__(self, width: int, words: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, words)
+        self.norm = nn.LayerNorm(words)
+
+    def read(self, rows: Tensor) -> Tensor:
+        """Return (n, width of the words) of token rows (n, width)."""
+        found: Tensor = self.norm(functional.gelu(self.dense(rows)))
+        return found
+
+
+class MaskedWords(WordLayer):
     """The hidden words of a masked language model; its last layer is the encoder's own table of words.
 
     With `following` it also says whether the second of two texts goes on where the first ends.
     """
 
     def __init__(self, encoder: nn.Module, width: int, *, following: bool = False) -> None:
-        super().__init__()
-        self.following = nn.Linear(width, 2) if following else None
         table = encoder.get_input_embeddings().weight  # type: ignore[operator]
-        self.dense = nn.Linear(width, table.shape[1])
-        self.norm = nn.LayerNorm(table.shape[1])
+        super().__init__(width, table.shape[1])
+        self.following = nn.Linear(width, 2) if following else None
         self.bias = nn.Parameter(torch.zeros(table.shape[0]))
         self._table = [table]  # in a list: the encoder owns it, this head neither saves nor steps it
 
     def forward(self, tokens: Tensor, labels: Tensor) -> Tensor:
         """Return logits (hidden words, vocabulary) of the places whose label is not -100, row by row."""
-        chosen = self.norm(functional.gelu(self.dense(tokens[labels != IGNORED])))
-        return functional.linear(chosen, self._table[0], self.bias).float()
+        return functional.linear(self.read(tokens[labels != IGNORED]), self._table[0], self.bias).float()
 
     def followed(self, tokens: Tensor, follows: Tensor) -> Tensor:
         """Return the cross-entropy of "the second text follows" (1) or not (0), read from the first token,
@@ -52,6 +63,26 @@ class MaskedWords(nn.Module):
             raise ValueError("this head was made without next_sentence")
         logits = self.following(tokens[:, 0]).float()
         return functional.cross_entropy(logits, follows, ignore_index=IGNORED, reduction="sum")
+
+
+class Gap(WordLayer):
+    """What one place of a text is taken for: token `at` from the start or, below 0, from the text's end."""
+
+    def __init__(self, width: int, at: int) -> None:
+        super().__init__(width, width)
+        self.at = at
+
+    def forward(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return (rows, width) of token rows (rows, tokens, width) and their mask."""
+        if self.at >= 0:
+            return self.read(tokens[:, self.at])
+        place = (attention_mask.sum(1) + self.at).view(-1, 1, 1).expand(-1, 1, tokens.shape[2])
+        return self.read(tokens.gather(1, place).squeeze(1))
+
+    @property
+    def length(self) -> float:
+        """How long its vectors are, about: those of a normalised layer."""
+        return float(torch.cat([self.norm.weight, self.norm.bias]).detach().norm())
 
 
 def stored(folder: Path) -> dict[str, Tensor] | None:
@@ -98,9 +129,9 @@ def _named(layout: tuple[str, str, str], places: Mapping[str, Path]) -> dict[str
     return found
 
 
-def remember(head: MaskedWords, weights: Mapping[str, Tensor]) -> None:
-    """Set a head to stored weights; what is not stored keeps its start, and a missing bias becomes 0."""
-    biases = ("dense.bias", "norm.bias", "bias")
-    state = {n: torch.zeros_like(p) for n, p in head.state_dict().items() if n in biases}
-    state |= {name: weight for name, weight in weights.items() if name in head.state_dict()}
-    head.load_state_dict(state, strict=False)
+def remember(layer: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Set a layer of hidden words to stored weights; what is not stored keeps its start, and a missing bias
+    becomes 0."""
+    own = layer.state_dict()
+    state = {name: torch.zeros_like(own[name]) for name in ("dense.bias", "norm.bias", "bias") if name in own}
+    layer.load_state_dict(state | {n: w for n, w in weights.items() if n in own}, strict=False)

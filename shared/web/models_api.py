@@ -1,6 +1,5 @@
 """The models API of a service: what was made, what is live, and moving it."""
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -160,12 +159,10 @@ def models_router(app: str, store: ArtifactStore, reader: str, admin: str) -> AP
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> RunsPage:
-        every = _newest_first(store, app)
-        bundles = [one for one in every if one.manifest.kind == BUNDLE]
         # What was tuned for no application names files: only who answers for models may know of it.
-        apart = _tuned(store) if caller.may(admin, request.app.state.ladder) else []
-        trained = {str(one.ref): one for one in (*every, *apart) if one.manifest.kind in RUN_KINDS}
-        found, following = _page(sorted(trained.values(), key=_age, reverse=True), limit, cursor)
+        every = _newest_first(store, app, tuned=caller.may(admin, request.app.state.ladder))
+        found, following = _page([one for one in every if one.manifest.kind in RUN_KINDS], limit, cursor)
+        bundles = [one for one in every if one.manifest.kind == BUNDLE]
         return RunsPage(runs=[_run(one, bundles) for one in found], next=following)
 
     @router.post("/models/promote")
@@ -182,17 +179,16 @@ def models_router(app: str, store: ArtifactStore, reader: str, admin: str) -> AP
     return router
 
 
-def _newest_first(store: ArtifactStore, app: str) -> list[Artifact]:
-    mine = [one for one in store.list() if one.ref.name == app or one.ref.name.startswith(f"{app}-")]
-    return sorted(mine, key=_age, reverse=True)
-
-
-def _age(one: Artifact) -> tuple[datetime, str, int]:
-    return one.manifest.created, one.ref.name, one.ref.version
-
-
-def _tuned(store: ArtifactStore) -> list[Artifact]:
-    return [one for one in store.list(kind="model") if ASKED in one.manifest.extra]
+def _newest_first(store: ArtifactStore, app: str, *, tuned: bool = False) -> list[Artifact]:
+    """Return the artifacts of an application, with `tuned` also what `trillium finetune` made."""
+    mine = [
+        one
+        for one in store.list()
+        if one.ref.name == app
+        or one.ref.name.startswith(f"{app}-")
+        or (tuned and ASKED in one.manifest.extra)
+    ]
+    return sorted(mine, key=lambda one: (one.manifest.created, one.ref.name, one.ref.version), reverse=True)
 
 
 def _page(found: list[Artifact], limit: int, cursor: str | None) -> tuple[list[Artifact], str | None]:

@@ -140,19 +140,8 @@ def test_labels_are_read_from_a_hidden_word(base, home, tmp_path, capsys):
     asked_for.write_text(
         'cloze = { template = "the {mask} : {text}" }\n' + asked_for.read_text("utf-8"), "utf-8"
     )
-    options = (
-        "--task",
-        "classify",
-        "--train",
-        train,
-        "--test",
-        train,
-        "--base",
-        reads,
-        "--recipe",
-        asked_for,
-    )
-    told = asked(capsys, "finetune", *options, "--json")
+    options = ("--task", "classify", "--train", train, "--test", train, "--base", reads)
+    told = asked(capsys, "finetune", *options, "--recipe", asked_for, "--json")
     assert told["metrics"]["accuracy"][0] > 0.9
     why = asked(capsys, "explain", told["artifact"], "where is my card", "--json")
     assert why["label"] == "card"
