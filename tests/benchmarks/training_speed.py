@@ -7,6 +7,9 @@ held out and both are scored on those. The plain way is AutoModelForSequenceClas
 TrainingArguments as they come (fp32, AdamW, padded to the longest of a batch) but for batch, rate and number
 of steps. Each way runs in a process of its own; the first ten steps are not timed. Run it on a machine that
 does nothing else.
+
+A second table has steps of contrastive training, whose rows stand beside one of their label and so differ in
+length: in whole batches and, as on CPU, in passes of texts of like length.
 """
 
 import argparse
@@ -36,6 +39,7 @@ from shared.settings import load_settings
 TRAIN = Path(__file__).resolve().parents[3] / "shared" / "data" / "support" / "banking77" / "train.csv"
 BATCH, RATE, WARM = 32, 1e-4, 10
 WAYS = ("plain Trainer", "trillium fp32", "trillium")
+CONTRASTIVE = ("contrastive, whole batches", "contrastive, passes by length")
 
 
 class Stamps(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
@@ -125,13 +129,22 @@ def plain(base: str, steps: int) -> dict[str, float]:
     return {"steps/s": stamps.speed(), "macro F1": float(f1_score(truth, said, average="macro"))}
 
 
-def ours(base: str, steps: int, precision: str) -> dict[str, float]:
+def ours(base: str, steps: int, way: str) -> dict[str, float]:
     train, held = rows()
+    precision = "fp32" if way == WAYS[1] else best_precision()
+    contrast = 1.0 if way in CONTRASTIVE else 0.0
     tree = {
         "base": base,
         "data": {"rows": {}},
         "heads": {"label": {"kind": "classify", "data": "rows"}},
-        "train": {"epochs": 10, "steps": steps, "batch": BATCH, "rate": RATE, "precision": precision},
+        "train": {
+            "epochs": 10,
+            "steps": steps,
+            "batch": BATCH,
+            "rate": RATE,
+            "precision": precision,
+            "contrast": contrast,
+        },
     }
     home, stamps = load_settings().home, WatchingStamps()
     with tempfile.TemporaryDirectory() as aside:
@@ -140,6 +153,7 @@ def ours(base: str, steps: int, precision: str) -> dict[str, float]:
         )
         valid = list(opened.valid)
         opened.valid.clear()  # else every epoch's end would be timed with its validation
+        opened.model.divides = way != CONTRASTIVE[0]
         opened.tune(progress=False, watchers=[stamps])
         told = validate(opened.model, opened.feed, valid, opened.recipe.train.precision)
     return {"steps/s": stamps.speed(), "macro F1": told["label"]}
@@ -149,22 +163,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Training steps a second beside the plain Trainer.")
     parser.add_argument("--base", default=DEFAULT_BASE)
     parser.add_argument("--steps", type=int, default=120)
-    parser.add_argument("--way", choices=WAYS, help="one way, in this process")
+    parser.add_argument("--way", choices=(*WAYS, *CONTRASTIVE), help="one way, in this process")
     args = parser.parse_args()
     if args.way:
-        precision = "fp32" if args.way == WAYS[1] else best_precision()
-        run = plain(args.base, args.steps) if args.way == WAYS[0] else ours(args.base, args.steps, precision)
+        run = plain(args.base, args.steps) if args.way == WAYS[0] else ours(args.base, args.steps, args.way)
         print(json.dumps(run))
         return
-    found: dict[str, dict[str, float]] = {}
     print(f"{args.base}, {args.steps} steps of {BATCH}; trillium takes {best_precision()} here")
-    print("| way | steps/s | ratio | macro F1 on held-out rows |\n|---|---|---|---|")
-    for way in WAYS:
-        command = [sys.executable, __file__, "--base", args.base, "--steps", str(args.steps), "--way", way]
-        made = subprocess.run(command, check=True, capture_output=True, text=True)
-        found[way] = json.loads(made.stdout.splitlines()[-1])
-        speed, score = found[way]["steps/s"], found[way]["macro F1"]
-        print(f"| {way} | {speed:.2f} | {speed / found[WAYS[0]]['steps/s']:.2f} | {score:.4f} |", flush=True)
+    for ways in (WAYS, CONTRASTIVE):
+        print("\n| way | steps/s | ratio | macro F1 on held-out rows |\n|---|---|---|---|")
+        slow = None
+        for way in ways:
+            same = ["--base", args.base, "--steps", str(args.steps)]
+            made = subprocess.run(
+                [sys.executable, __file__, *same, "--way", way], check=True, capture_output=True, text=True
+            )
+            found = json.loads(made.stdout.splitlines()[-1])
+            slow = slow or found["steps/s"]
+            speed = found["steps/s"]
+            print(f"| {way} | {speed:.2f} | {speed / slow:.2f} | {found['macro F1']:.4f} |", flush=True)
 
 
 if __name__ == "__main__":
