@@ -64,7 +64,7 @@ class HeadedModel(nn.Module):
         self.contrast = contrast
         self.width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
         self.gap = None if gap is None else Gap(self.width, gap)
-        # A training batch, on CPU, into passes of texts of like length; a span is sought in all places of a row.
+        # A training batch, on CPU, into passes of texts of like length: not for spans, sought everywhere.
         self.divides = all(spec.kind != "span" for spec in specs)
         self.balance: nn.Module | None = None  # weighs the heads' losses against each other while training
         self.heads = nn.ModuleDict({s.name: self._head(s) for s in specs if s.kind != "embed"})
