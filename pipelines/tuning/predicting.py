@@ -45,6 +45,12 @@ def predictions(folder: Path, file: Path, home: Path) -> Iterator[dict[str, Any]
             yield {**({"id": row["id"]} if row.get("id") is not None else {}), **own}
 
 
+def texts_of(folder: Path, model: TextModel, file: Path, home: Path) -> list[str]:
+    """Return the texts of a file as this model of single texts reads them; raises what reading does."""
+    task = _task(_answering(model, _recipe(folder)), _recipe(folder))
+    return _texts(task, read_task(task, file, home, learn=False).rows)[0]
+
+
 def _recipe(folder: Path) -> dict[str, Any]:
     path = folder / "recipe.json"
     found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}

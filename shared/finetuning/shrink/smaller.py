@@ -26,6 +26,7 @@ from shared.finetuning.shrink.zeros import zero_smallest
 from shared.finetuning.torch_engine import load_model
 from shared.models.card import TOKENIZER, ModelCard
 from shared.models.heads import PAIRED
+from shared.models.reference import FILE as REFERENCE
 from shared.models.text_model import TextModel
 from shared.telemetry import logger
 
@@ -186,6 +187,7 @@ def _carry(folder: Path, out: Path, card: ModelCard, plan: Plan) -> None:
         for file in folder.iterdir():
             if (
                 file.is_file()
+                and file.name != REFERENCE  # its vectors are of the larger model
                 and not (out / file.name).exists()
                 and file.suffix in (".npz", ".npy", ".safetensors")
             ):

@@ -1,0 +1,48 @@
+"""Whether the texts of a file are still like those that a model was measured on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.tuning.artifact import Model
+from pipelines.tuning.predicting import texts_of
+from shared.errors import BadInput
+from shared.models.reference import FEWEST, Moved, Seen, compare
+from shared.models.text_model import TextModel
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The rows on both sides that were compared, and what was found of them."""
+
+    reference: int
+    current: int
+    figures: list[Moved]
+
+    @property
+    def moved(self) -> bool:
+        """Whether any figure is beyond chance and large enough to matter."""
+        return any(one.moved for one in self.figures)
+
+
+def drifted(model: Model, file: Path, *, home: Path, reference: Path | None = None) -> Drift:
+    """Compare the texts of `file` with the validation rows of the training, or with those of `reference`.
+
+    Raises BadInput for a model of two texts or fewer than FEWEST texts on a side, NotFound for a model that
+    kept no reference where none is given, and what reading the files does.
+    """
+    if (model.path / "generator.json").is_file():
+        raise BadInput(f"{model.name} writes replies; drift is told of models that label, grade or compare")
+    served = TextModel.load(model.path)
+    if served.paired or served.compares:
+        raise BadInput(f"{model.name} reads two texts at a time; drift is told of models of single texts")
+    before = Seen.load(model.path) if reference is None else _seen(served, model, reference, home)
+    now = _seen(served, model, file, home)
+    for side, seen in (("the reference", before), (str(file), now)):
+        if len(seen.lengths) < FEWEST:
+            raise BadInput(f"{side} has {len(seen.lengths)} texts; a comparison needs {FEWEST} on each side")
+    return Drift(len(before.lengths), len(now.lengths), compare(before, now))
+
+
+def _seen(served: TextModel, model: Model, file: Path, home: Path) -> Seen:
+    texts = texts_of(model.path, served, file, home)
+    return Seen.of(list(served.heads.values()), texts, served.raw(served.encode(texts)))
