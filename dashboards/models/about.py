@@ -1,5 +1,6 @@
-"""The tabs of one version: figures, curves, calibration, confusions, what faster engines lose, its card."""
+"""The tabs of one version: figures, curves, calibration, confusions, drift, its card."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -7,21 +8,22 @@ import pandas as pd
 import streamlit as st
 
 from dashboards import charts, states
-from dashboards.models import card
+from dashboards.models import card, drift
 from dashboards.models import versions as of
 from dashboards.models.versions import Version
-from dashboards.parts import badge, bar, heading, safe, show, table, tag
+from dashboards.parts import bar, heading, safe, show, table, tag
 from dashboards.wording import T, name_of
 
 TALL, HALF = 440, 205  # pixels: one chart, or each of two, in a pane of a window 768 high
 SIDES = [52, 48]  # a chart and the table beside it
 
 
-def tabs(version: Version) -> None:
-    """Show the tabs for which this version kept something; drift and card say what to do where they lack."""
+def tabs(app: str, version: Version) -> None:
+    """Show the tabs for which this version of application `app` kept something; drift and card say what to do
+    where they lack."""
     made: dict[str, Callable[[Version], None]] = {"figures": _figures}
     made |= {name: show_it for name, (show_it, there) in _CHARTS.items() if there(version)}
-    made |= {"drift": _drift, "card": _card}
+    made |= {"drift": functools.partial(drift.tab, app), "card": _card}
     for tab, body in zip(st.tabs([T(f"models.tab.{name}") for name in made]), made.values(), strict=True):
         with tab:
             body(version)
@@ -143,37 +145,6 @@ def _confusion(version: Version) -> None:
         ]
         columns = (*names, T("models.rows"), T("models.share"))
         show(tag("div", table(columns, rows, right=(2, 3)), "tr-scroll"))
-
-
-def _drift(version: Version) -> None:
-    measured = of.compressed(version.details.get("compressed"))
-    if not measured:
-        states.empty("drift")
-        return
-    show(tag("div", safe(T("models.drift_note")), "tr-sub"))
-    rows = []
-    for one in measured:
-        slots = "".join(badge(name_of("slot", name), "blue") for name in one.slots)
-        if one.why:
-            rows.append((safe(one.name), "", "", tag("span", safe(one.why), "tr-soft-line"), "", ""))
-            continue
-        within = (
-            badge(T("models.within"), "green", "✓")
-            if one.within
-            else badge(T("models.beyond"), "orange", "◆")
-        )
-        lost = "".join(
-            tag("div", f"{safe(head)} {safe(_loss(loss))} {tag('span', safe(metric), 'tr-soft')}")
-            for head, metric, loss in one.losses
-        )
-        times = (safe(f"{one.latency_ms:.2f}"), safe(f"{one.batch_ms:.3f}"))
-        rows.append((safe(one.name), *times, lost, within, slots))
-    columns = ("engine", "one_text", "in_batch", "loses", "limit", "serves")
-    show(table([T(f"models.drift.{name}") for name in columns], rows, right=(1, 2)))
-
-
-def _loss(loss: float) -> str:
-    return f"{max(loss, 0.0):.4f}" if abs(loss) < 0.00005 or loss > 0 else f"{loss:.4f}"
 
 
 def _card(version: Version) -> None:

@@ -55,7 +55,7 @@ def page() -> None:
         if view == "runs":
             compare.pane(run, trained)
         else:
-            _version_pane(_whole(str(app), chosen))
+            _version_pane(str(app), _whole(str(app), chosen))
     with act_box:
         if view == "versions" and person.holds(str(app), "admin"):  # the service checks it too
             _actions(str(app), chosen, answer["rollback_to"])
@@ -131,7 +131,7 @@ def _runs_list(app: str, trained: Sequence[Run]) -> Run | None:
     return next((run for run in trained if run.ref == ref), trained[0])
 
 
-def _version_pane(version: Version | None) -> None:
+def _version_pane(app: str, version: Version | None) -> None:
     with st.container(key="fill-bar-version", height=600, border=True, gap="small"):
         if version is None:
             show(heading(T("models.version")))
@@ -141,7 +141,7 @@ def _version_pane(version: Version | None) -> None:
         show(heading(version.ref, _sub(version), _verdict(version), *marks))
         if version.gate.get("reason"):
             show(tag("div", safe(version.gate["reason"]), "tr-line", "tr-orange"))
-        about.tabs(version)
+        about.tabs(app, version)
 
 
 def _verdict(version: Version) -> str:

@@ -59,6 +59,7 @@ def create(
         ready=app.ready,
         store=store,
         ladder=ROLES,
+        recent=app.recent,
         clock=clock,
     )
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from services.sentiment.domain import Article
+from services.sentiment.reading import items_page
 from services.sentiment.score import Model, Scorer, load, load_model, topics_of
 from services.sentiment.settings import AppSettings
 from services.sentiment.store import open_database
@@ -47,6 +49,12 @@ class SentimentApp:
     def model_name(self) -> str:
         """Return the live bundle's name, empty when there is none; nothing is loaded for it."""
         return str(self._pointer.current() or "")
+
+    def recent(self, most: int) -> list[str]:
+        """Return the newest `most` items as the model reads them, newest first."""
+        with self.database().read() as session:
+            rows = items_page(session, topic=None, start=None, end=None, after=None, limit=most)
+        return [Article(row.id, row.ts, row.title, row.text).whole for row in rows]
 
     def ready(self) -> str | None:
         """Return None when this can answer, else why not and what to do.

@@ -46,6 +46,7 @@ def create(
         ready=app.ready,
         store=store,
         ladder=ROLES,
+        recent=app.recent,
         clock=clock,
     )
 

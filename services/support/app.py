@@ -16,7 +16,7 @@ from services.support.contract import (
 from services.support.decide import decide
 from services.support.domain import Asker, Draft, Passage, Query, Quote, related, title_of
 from services.support.retrieve import retrieve
-from services.support.store import AnswerRow, last_turn, open_database
+from services.support.store import AnswerRow, last_turn, newest_questions, open_database
 from shared.artifacts.live import Live, Pointer
 from shared.artifacts.store import ArtifactStore
 from shared.clock import Clock, SystemClock
@@ -45,6 +45,11 @@ class SupportApp:
         except TrilliumError as error:
             return error.detail
         return None
+
+    def recent(self, most: int) -> list[str]:
+        """Return the newest `most` questions, newest first."""
+        with self.database().read() as session:
+            return newest_questions(session, most)
 
     def ask(self, request: AskRequest, asker: Asker) -> AskResponse:
         """Answer one question; raises Unavailable before anything was trained or indexed."""

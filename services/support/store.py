@@ -86,3 +86,9 @@ def last_turn(session: Session, conversation_id: str, asked_by: str) -> AnswerRo
         AnswerRow.conversation_id == conversation_id, AnswerRow.asked_by == asked_by
     )
     return session.scalars(query.order_by(AnswerRow.at.desc(), AnswerRow.id).limit(1)).first()
+
+
+def newest_questions(session: Session, most: int) -> list[str]:
+    """Return the newest `most` questions, newest first; of equal times by id."""
+    query = select(AnswerRow.question).order_by(AnswerRow.at.desc(), AnswerRow.id).limit(most)
+    return list(session.scalars(query))

@@ -70,6 +70,11 @@ class ServiceClient:
         """Return one version with its recipe, curves, figures, card and what compressing it lost."""
         return self.get(f"/v1/models/{quote(ref, safe='@')}")
 
+    def drift(self) -> dict[str, Any]:
+        """Return the newest texts beside what the live model was measured on; raises NotFound for a service
+        without."""
+        return self.get("/v1/drift")
+
     def runs(self, *, next: str | None = None, limit: int = 50) -> dict[str, Any]:  # noqa: A002 the contract's word
         """Return a page of training runs, newest first: {runs, next}."""
         return self.get("/v1/runs", params={"next": next, "limit": limit})

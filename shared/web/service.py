@@ -24,6 +24,7 @@ from shared.settings import Settings
 from shared.storage.engine import ACCOUNTS, database_for
 from shared.storage.migrate import open_checked
 from shared.web.accounts import KEY_PREFIX, Accounts, Base
+from shared.web.drift_api import Recent, drift_router
 from shared.web.envelope import Envelope, Figures
 from shared.web.health import health_router, reason_of
 from shared.web.limits import BodyLimit, Buckets, RateLimit
@@ -77,12 +78,14 @@ def create_service(
     ladder: Sequence[str],
     lifespan: Sequence[Hook] = (),
     admin_role: str | None = None,
+    recent: Recent | None = None,
     clock: Clock | None = None,
 ) -> FastAPI:
     """Return the service `name` with the application's routes and all that services share.
 
     `ladder` are the roles, lowest first, such as ("app:viewer", "app:admin"); the lowest may read
-    the models API, `admin_role` (by default the highest) may move live. `ready` returns None, or why
+    the models API, `admin_role` (by default the highest) may move live. `recent` gives the newest texts for
+    /v1/drift, which is not there without it. `ready` returns None, or why
     not and what to do (then /readyz is 503). Each hook of `lifespan` is entered at the start, in
     order, and left at the stop. Nothing is opened here. `app.state.registry` takes further figures,
     `app.state.draining` is true from the moment that the process was asked to stop.
@@ -107,6 +110,7 @@ def create_service(
         health_router(whole, registry),
         people_router(gatekeeper, buckets),
         models_router(name, store, ladder[0], admin_role or ladder[-1]),
+        *([drift_router(name, store, ladder[0], recent)] if recent is not None else []),
         *routers,
     )
     for router in every:

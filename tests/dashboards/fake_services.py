@@ -545,6 +545,11 @@ def models(app: FastAPI) -> None:
         told = {"of": f"{name}-model@{n}", "card": model_card(f"{name}-model") if n > 1 else None}
         return {**bundle(n), **told, "compressed": compressed() if n > 2 else None, "recipe": recipe(n)}
 
+    @app.get("/v1/drift")
+    async def drift(authorization: str | None = Header(None)) -> Any:
+        who(authorization)
+        return drifted(name)
+
     @app.get("/v1/runs")
     async def runs(authorization: str | None = Header(None)) -> Any:
         who(authorization)
@@ -561,6 +566,18 @@ def models(app: FastAPI) -> None:
     async def rollback() -> Any:
         app.state.live -= 1
         return {"live": f"{name}@{app.state.live}", "before": None}
+
+
+def drifted(name: str) -> dict[str, Any]:
+    head = "intent" if name == "support" else "sentiment"
+    figures = [
+        {"what": "labels", "head": head, "figure": "psi", "value": 0.2841, "chance": 0.002, "moved": True},
+        {"what": "confidence", "head": head, "figure": "ks", "value": 0.0712, "chance": 0.31, "moved": False},
+        {"what": "length", "head": None, "figure": "ks", "value": 0.0523, "chance": 0.482, "moved": False},
+        {"what": "vector", "head": None, "figure": "energy", "value": 0.0071, "chance": 0.002, "moved": True},
+    ]
+    told = {"live": f"{name}@4", "model": f"{name}-model@4", "reference": 412, "current": 500, "fewest": 30}
+    return {**told, "moved": True, "figures": figures}
 
 
 def evaluation(n: int) -> dict[str, Any]:

@@ -60,6 +60,33 @@ def test_a_service_without_the_route_still_shows_its_versions(page: AppTest, fak
     assert not page.exception
 
 
+def test_recent_texts_are_compared_when_asked(page: AppTest, fakes: dict[str, Any]) -> None:
+    page.run()
+    assert "stability index" not in html_of(page)
+    page.button(key="drift-compare").click().run()
+    body = html_of(page)
+    assert "Labels given · intent" in body
+    assert "500 recent texts beside 412 validation rows" in body
+    assert body.count("◆ moved") == 2
+    assert body.count("✓ steady") == 2
+    assert not page.exception
+
+
+def test_only_the_live_version_is_compared_with_what_arrives(page: AppTest) -> None:
+    page.session_state["versions-support"] = {"picked": "support@3"}
+    page.run()
+    with pytest.raises(KeyError):
+        page.button(key="drift-compare")
+
+
+def test_a_comparison_that_fails_or_says_nothing_says_why(page: AppTest, fakes: dict[str, Any]) -> None:
+    fakes["support"].state.fail = ("/v1/drift", 503)
+    page.run()
+    page.button(key="drift-compare").click().run()
+    assert "Recent texts" in html_of(page)
+    assert not page.exception
+
+
 def test_runs_stand_side_by_side(page: AppTest) -> None:
     page.segmented_control(key="models-view").set_value("runs").run()
     body = html_of(page)

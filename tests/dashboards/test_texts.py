@@ -17,6 +17,8 @@ MODULES = sorted(HOME.rglob("*.py"))
 BY_NAME = (
     "empty",
     "severity",
+    "arrived",
+    "shift",
     "alert_state",
     "series",
     "feeling",

@@ -194,3 +194,10 @@ def test_the_service_loads_no_torch():
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+def test_what_arrived_is_what_drift_looks_at(fed):
+    found = fed.client(VIEWER).drift()
+    assert (found["live"], found["current"], found["figures"]) == ("sentiment@1", 100, [])
+    with pytest.raises(Denied):
+        fed.client().drift()

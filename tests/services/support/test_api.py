@@ -1,12 +1,13 @@
 import shutil
 import threading
+from datetime import timedelta
 
 import pytest
 
 from services.support.client import SupportClient
 from services.support.contract import DocumentWrite
 from services.support.decide import NO_DOCUMENTS, UNKNOWN
-from services.support.store import AnswerRow
+from services.support.store import AnswerRow, newest_questions
 from shared.errors import BadInput, Denied, NotFound, Unauthenticated, Unavailable
 
 AGENT, EDITOR = "support:agent", "support:editor"
@@ -299,3 +300,17 @@ def test_documents_that_are_none(still_desk, name, body):
 )
 def test_odd_questions_are_answered_like_any_other(still_desk, question):
     assert still_desk.client(AGENT).ask(question).status in ("answer", "handoff", "choices")
+
+
+def test_what_was_asked_is_what_drift_looks_at(open_desk):
+    client = open_desk.client(AGENT)
+    for question in ("how long does a refund take", "the red light is on"):
+        open_desk.clock.time += timedelta(minutes=1)
+        client.ask(question)
+    with open_desk.db.read() as session:
+        assert newest_questions(session, 5) == ["the red light is on", "how long does a refund take"]
+        assert newest_questions(session, 1) == ["the red light is on"]
+    found = client.drift()
+    assert (found["model"], found["current"], found["figures"]) == ("support-model@1", 2, [])
+    with pytest.raises(Denied):
+        open_desk.client().drift()

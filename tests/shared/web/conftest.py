@@ -87,6 +87,7 @@ def make_world(tmp_path):
 
 def _world(arguments, home):
     settings, clock, log = load_settings(arguments, env={}), Hands(), []
+    texts = []
     configure_logs()
     if settings.database.url:
         migrate(settings)
@@ -107,6 +108,7 @@ def _world(arguments, home):
         store=store,
         ladder=LADDER,
         lifespan=[hook],
+        recent=lambda most: texts[:most],
         clock=clock,
     )
     with database_for(settings, "accounts", Base.metadata) as db:
@@ -117,6 +119,7 @@ def _world(arguments, home):
             yield SimpleNamespace(
                 client=client,
                 app=app,
+                texts=texts,
                 accounts=accounts,
                 keys=keys,
                 clock=clock,
