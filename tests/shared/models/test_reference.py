@@ -35,7 +35,7 @@ def test_the_same_source_is_steady():
         ({"shift": 1.0}, {"value", "vector"}),
         ({"length": 60}, {"length"}),
     ],
-    ids=str,
+    ids=["label", "shift", "length"],
 )
 def test_what_moved_is_named(change, whats):
     found = compare(seen(200, 0), seen(150, 1, **change))
