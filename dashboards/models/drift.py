@@ -49,7 +49,7 @@ def _compared(told: Mapping[str, Any]) -> None:
             safe(" · ".join(part for part in (name_of("arrived", one["what"]), one["head"]) if part)),
             safe(name_of("shift", one["figure"])),
             safe(f"{one['value']:.4f}"),
-            safe(f"{one['chance']:.3f}"),
+            safe(f"{one['p_value']:.3f}"),
             badge(T("models.moved"), "orange", "◆")
             if one["moved"]
             else badge(T("models.steady"), "green", "✓"),
@@ -66,7 +66,7 @@ def _compared(told: Mapping[str, Any]) -> None:
     )
 
 
-_COLUMNS = ("what", "figure", "value", "chance", "verdict")
+_COLUMNS = ("what", "figure", "value", "p_value", "verdict")
 
 
 def _engines(version: Version) -> None:

@@ -34,9 +34,9 @@ def command(
         print(dumps({"artifact": model.name, "rows": rows, "moved": found.moved, "figures": figures}))
         return
     table = Table(title=f"{found.current} texts beside {found.reference} of {model.name}")
-    for name in ("what", "head", "figure", "value", "chance", ""):
-        table.add_column(name, justify="right" if name in ("value", "chance") else "left")
+    for name in ("what", "head", "figure", "value", "p value", ""):
+        table.add_column(name, justify="right" if name in ("value", "p value") else "left")
     for one in found.figures:
         verdict = "moved" if one.moved else "steady"
-        table.add_row(one.what, one.head or "", one.figure, f"{one.value:.4f}", f"{one.chance:.3f}", verdict)
+        table.add_row(one.what, one.head or "", one.figure, f"{one.value:.4f}", f"{one.p_value:.3f}", verdict)
     Console().print(table)

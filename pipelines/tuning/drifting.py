@@ -6,7 +6,7 @@ from pathlib import Path
 from pipelines.tuning.artifact import Model
 from pipelines.tuning.predicting import texts_of
 from shared.errors import BadInput
-from shared.models.reference import FEWEST, Moved, Seen, compare
+from shared.models.reference import FEWEST, Finding, Profile, compare, profile
 from shared.models.text_model import TextModel
 
 
@@ -16,7 +16,7 @@ class Drift:
 
     reference: int
     current: int
-    figures: list[Moved]
+    figures: list[Finding]
 
     @property
     def moved(self) -> bool:
@@ -35,14 +35,12 @@ def drifted(model: Model, file: Path, *, home: Path, reference: Path | None = No
     served = TextModel.load(model.path)
     if served.paired or served.compares:
         raise BadInput(f"{model.name} reads two texts at a time; drift is told of models of single texts")
-    before = Seen.load(model.path) if reference is None else _seen(served, model, reference, home)
-    now = _seen(served, model, file, home)
-    for side, seen in (("the reference", before), (str(file), now)):
-        if len(seen.lengths) < FEWEST:
-            raise BadInput(f"{side} has {len(seen.lengths)} texts; a comparison needs {FEWEST} on each side")
+    if reference is None:
+        before = Profile.load(model.path)
+    else:
+        before = profile(served, texts_of(model.path, served, reference, home))
+    now = profile(served, texts_of(model.path, served, file, home))
+    for side, told in (("the reference", before), (str(file), now)):
+        if len(told.lengths) < FEWEST:
+            raise BadInput(f"{side} has {len(told.lengths)} texts; a comparison needs {FEWEST} on each side")
     return Drift(len(before.lengths), len(now.lengths), compare(before, now))
-
-
-def _seen(served: TextModel, model: Model, file: Path, home: Path) -> Seen:
-    texts = texts_of(model.path, served, file, home)
-    return Seen.of(list(served.heads.values()), texts, served.raw(served.encode(texts)))

@@ -47,7 +47,8 @@ def predictions(folder: Path, file: Path, home: Path) -> Iterator[dict[str, Any]
 
 def texts_of(folder: Path, model: TextModel, file: Path, home: Path) -> list[str]:
     """Return the texts of a file as this model of single texts reads them; raises what reading does."""
-    task = _task(_answering(model, _recipe(folder)), _recipe(folder))
+    told = _recipe(folder)
+    task = _task(_answering(model, told), told)
     return _texts(task, read_task(task, file, home, learn=False).rows)[0]
 
 

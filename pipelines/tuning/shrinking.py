@@ -10,7 +10,7 @@ from shared.artifacts.files import write_json
 from shared.errors import Damaged, UsageError
 from shared.finetuning.compress import Compressed, compress
 from shared.finetuning.drift import Sample
-from shared.finetuning.options import Compress
+from shared.finetuning.shrink.options import Compress
 from shared.finetuning.shrink.smaller import FILE, Plan, shrink
 from shared.models import sparse
 

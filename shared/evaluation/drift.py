@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 DRAWS = 499
-_BINS = 10
 _HALF = 0.5  # a row beside every count, so that a label that one side lacks has no infinite weight
 
 Array = npt.NDArray[np.float64]
@@ -22,14 +21,14 @@ Codes = npt.NDArray[np.int64]
 class Shift(NamedTuple):
     """How far apart two samples are, 0 for not at all, and the chance of at least that without a difference.
 
-    `chance` is above 0 and at most 1, in steps of 1 / (draws + 1).
+    `p_value` is above 0 and at most 1, in steps of 1 / (draws + 1).
     """
 
     value: float
-    chance: float
+    p_value: float
 
 
-def categories(reference: Codes, current: Codes, *, draws: int = DRAWS, seed: int = 0) -> Shift:
+def psi(reference: Codes, current: Codes, *, draws: int = DRAWS, seed: int = 0) -> Shift:
     """Return the population stability index of category numbers (n,) and (m,), from 0 on.
 
     The sum over categories of (q - p) log(q / p) with p and q their shares (Siddiqi 2006, Credit Risk
@@ -49,15 +48,7 @@ def categories(reference: Codes, current: Codes, *, draws: int = DRAWS, seed: in
     return _shift(apart, len(reference), len(current), draws, seed)
 
 
-def binned(reference: Array, current: Array, *, draws: int = DRAWS, seed: int = 0) -> Shift:
-    """Return the same index of numbers, by tenths of the reference (fewer where many numbers are equal)."""
-    _sizes(len(reference), len(current))
-    edges = np.unique(np.quantile(reference, np.linspace(0, 1, _BINS + 1)[1:-1]))
-    sides = [np.searchsorted(edges, side, side="right") for side in (reference, current)]
-    return categories(sides[0], sides[1], draws=draws, seed=seed)
-
-
-def numbers(reference: Array, current: Array, *, draws: int = DRAWS, seed: int = 0) -> Shift:
+def ks(reference: Array, current: Array, *, draws: int = DRAWS, seed: int = 0) -> Shift:
     """Return the largest distance between the distribution functions of two samples, 0 to 1
     (Kolmogorov-Smirnov). Raises ValueError for an empty sample."""
     order = np.argsort(np.concatenate([reference, current]), kind="stable")
@@ -72,7 +63,7 @@ def numbers(reference: Array, current: Array, *, draws: int = DRAWS, seed: int =
     return _shift(apart, len(reference), len(current), draws, seed)
 
 
-def vectors(
+def energy(
     reference: npt.NDArray[np.floating],
     current: npt.NDArray[np.floating],
     *,
@@ -97,8 +88,8 @@ def vectors(
     beyond = distances.sum() - inside - 2 * across
     between = 2 * across / (n * m)
     # Without a row's distance of 0 to itself: else few rows would seem apart where they are not.
-    energy = between - inside / (n * max(1, n - 1)) - beyond / (m * max(1, m - 1))
-    found = np.divide(energy, between, out=np.zeros_like(energy), where=between > 0)
+    apart = between - inside / (n * max(1, n - 1)) - beyond / (m * max(1, m - 1))
+    found = np.divide(apart, between, out=np.zeros_like(apart), where=between > 0)
     return _against(float(found[0]), found[1:])
 
 

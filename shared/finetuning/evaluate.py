@@ -9,7 +9,7 @@ import numpy as np
 from shared.evaluation import answers, classification, detection, entities, ranking, regression
 from shared.evaluation.classification import Interval
 from shared.evaluation.resampling import as_codes, interval
-from shared.finetuning import calibrate, export
+from shared.finetuning import calibrate, export, profiling
 from shared.finetuning.examples import Example
 from shared.finetuning.outputs import (
     Said,
@@ -24,7 +24,6 @@ from shared.finetuning.outputs import (
 from shared.finetuning.validate import measure, ranked_positives
 from shared.models import selftest
 from shared.models.heads import GRADED, FloatArray, HeadSpec
-from shared.models.reference import Seen
 from shared.models.text_model import TextModel
 
 Figures = dict[str, Interval]
@@ -39,7 +38,7 @@ def calibrate_served(
     return the evaluation on the same rows, by head.
 
     `held` is what another model said of the rows, where the served one has learnt from them. What was said
-    is also kept in `reference.npz` (see `shared.models.reference`).
+    is also kept in `reference.npy` (see `shared.models.reference`).
 
     classify has `rows`, `labels`, `accuracy`, `macro_f1`, `ece` (and `ece_before` the calibration),
     `temperature`, `confusion` counts (true, predicted), `reliability` bins and, from 20 rows on, `sets`: the
@@ -60,26 +59,9 @@ def calibrate_served(
                 evaluation[spec.name]["intervals"] = _intervals(spec, own, told, served)
         heads.append(spec)
     export.with_heads(out, heads)
-    _remember(served, heads, valid, said, out, own=held is None)
+    profiling.keep(served, heads, valid, said, out, vectors=held is None)
     selftest.check(out, TextModel.open(out).probe)
     return evaluation
-
-
-def _remember(
-    served: TextModel,
-    heads: Sequence[HeadSpec],
-    valid: Sequence[Example],
-    said: Sequence[Said],
-    out: Path,
-    *,
-    own: bool,
-) -> None:
-    """Keep what was said of these rows, for models of single texts; not vectors of another model."""
-    if not valid or served.paired or served.compares:
-        return
-    kept = [s for s in heads if s.kind in ("classify", "regress") or (own and s.kind == "embed")]
-    raw = {spec.name: stacked(said, spec.name) for spec in kept}
-    Seen.of(kept, [row.text for row in valid], raw).save(out)
 
 
 def _evaluated(

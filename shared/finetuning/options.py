@@ -226,20 +226,6 @@ class Cloze(_Part):
         return self
 
 
-class Compress(_Part):
-    """What `trillium compress` does with the model where its own options say nothing else.
-
-    `limit` is the largest loss of any head, beyond which the result is refused; by default .05 of an embed
-    head's neighbours and .003 of any other metric. `layers` are kept and taught the original's outputs,
-    `vocabulary` leaves out tokens that the texts never use, `zeros` is the share of weights that become 0.
-    """
-
-    limit: float | None = Field(None, ge=0, le=1)
-    layers: list[int] = []
-    vocabulary: bool = False
-    zeros: float | None = Field(None, ge=0, lt=1)
-
-
 def refuse_pairs(method: Method, train: Train, heads: Collection[str]) -> None:
     """Raise ValueError for a method and options that can't work together on heads of these kinds."""
     used = _used(train)

@@ -2,8 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Literal
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
@@ -11,21 +9,10 @@ from pydantic import BaseModel
 from shared.artifacts.live import Pointer
 from shared.artifacts.store import Artifact, ArtifactStore
 from shared.errors import NotFound, Unavailable
-from shared.models.reference import FEWEST, ROWS, Moved, Seen, compare
+from shared.models.reference import FEWEST, ROWS, Finding, Profile, compare, profile
 from shared.web.principal import require
 
 Recent = Callable[[int], list[str]]  # the newest texts as the model reads them, at most so many
-
-
-class Figure(BaseModel):
-    """One figure, as `shared.models.reference.Moved` has it."""
-
-    what: Literal["labels", "confidence", "value", "length", "vector"]
-    head: str | None
-    figure: Literal["psi", "ks", "energy"]
-    value: float
-    chance: float
-    moved: bool
 
 
 class Drift(BaseModel):
@@ -41,7 +28,7 @@ class Drift(BaseModel):
     current: int
     fewest: int
     moved: bool
-    figures: list[Figure]
+    figures: list[Finding]
 
 
 def drift_router(app: str, store: ArtifactStore, reader: str, recent: Recent) -> APIRouter:
@@ -63,7 +50,7 @@ def drift_router(app: str, store: ArtifactStore, reader: str, recent: Recent) ->
             current=current,
             fewest=FEWEST,
             moved=any(one.moved for one in figures),
-            figures=[Figure.model_validate(asdict(one)) for one in figures],
+            figures=figures,
         )
 
     return router
@@ -75,9 +62,9 @@ class _Told:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._asked: tuple[str, tuple[str, ...]] | None = None
-        self._found: tuple[int, int, list[Moved]] = (0, 0, [])
+        self._found: tuple[int, int, list[Finding]] = (0, 0, [])
 
-    def of(self, model: Artifact, texts: list[str]) -> tuple[int, int, list[Moved]]:
+    def of(self, model: Artifact, texts: list[str]) -> tuple[int, int, list[Finding]]:
         """Return the texts on both sides and what was found of them."""
         with self._lock:
             asked = (str(model.ref), tuple(texts))
@@ -86,9 +73,9 @@ class _Told:
             return self._found
 
 
-def _compared(model: Artifact, texts: list[str]) -> tuple[int, int, list[Moved]]:
+def _compared(model: Artifact, texts: list[str]) -> tuple[int, int, list[Finding]]:
     try:
-        before = Seen.load(model.path)
+        before = Profile.load(model.path)
     except NotFound:
         return 0, len(texts), []
     if min(len(texts), len(before.lengths)) < FEWEST:
@@ -98,5 +85,5 @@ def _compared(model: Artifact, texts: list[str]) -> tuple[int, int, list[Moved]]
     from shared.models.text_model import TextModel
 
     served = TextModel.load(model.path, threads=1)
-    now = Seen.of(list(served.heads.values()), texts, served.raw(served.encode(texts)))
+    now = profile(served, texts)
     return len(before.lengths), len(now.lengths), compare(before, now)

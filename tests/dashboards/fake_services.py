@@ -571,10 +571,24 @@ def models(app: FastAPI) -> None:
 def drifted(name: str) -> dict[str, Any]:
     head = "intent" if name == "support" else "sentiment"
     figures = [
-        {"what": "labels", "head": head, "figure": "psi", "value": 0.2841, "chance": 0.002, "moved": True},
-        {"what": "confidence", "head": head, "figure": "ks", "value": 0.0712, "chance": 0.31, "moved": False},
-        {"what": "length", "head": None, "figure": "ks", "value": 0.0523, "chance": 0.482, "moved": False},
-        {"what": "vector", "head": None, "figure": "energy", "value": 0.0071, "chance": 0.002, "moved": True},
+        {"what": "labels", "head": head, "figure": "psi", "value": 0.2841, "p_value": 0.002, "moved": True},
+        {
+            "what": "confidence",
+            "head": head,
+            "figure": "ks",
+            "value": 0.0712,
+            "p_value": 0.31,
+            "moved": False,
+        },
+        {"what": "length", "head": None, "figure": "ks", "value": 0.0523, "p_value": 0.482, "moved": False},
+        {
+            "what": "vector",
+            "head": None,
+            "figure": "energy",
+            "value": 0.0071,
+            "p_value": 0.002,
+            "moved": True,
+        },
     ]
     told = {"live": f"{name}@4", "model": f"{name}-model@4", "reference": 412, "current": 500, "fewest": 30}
     return {**told, "moved": True, "figures": figures}

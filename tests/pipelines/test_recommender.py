@@ -101,13 +101,9 @@ def test_training_publishes_a_bundle_that_beats_the_plain_methods(trained):
     assert said["metrics"]["encoder"] in ("frozen", "tuned")
     bundle = ArtifactStore(home / "artifacts").open("recommender")
     assert set(bundle.manifest.parents) == {"model", "index", "ranker"}
-    files = [path for path in (home / "artifacts").rglob("*") if path.is_file()]
-    assert not [path for path in files if path.suffix in (".pkl", ".pickle")]
-    for path in files:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as parts:  # an array of objects would be a pickle
-                assert parts.files
-                assert all(parts[name].dtype != object for name in parts.files)
+    assert not [
+        path for path in (home / "artifacts").rglob("*") if path.suffix in (".pkl", ".pickle", ".npz")
+    ]
 
 
 def test_what_was_trained_serves_people_by_their_taste(trained):

@@ -14,9 +14,9 @@ from shared.finetuning import bases
 from shared.finetuning.drift import Sample
 from shared.finetuning.examples import Example
 from shared.finetuning.feeding import Feed
-from shared.finetuning.options import Compress
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.shrink import layers, vocabulary
+from shared.finetuning.shrink.options import Compress
 from shared.finetuning.shrink.smaller import Plan, shrink
 from shared.finetuning.shrink.zeros import zero_smallest
 from shared.finetuning.torch_engine import load_model

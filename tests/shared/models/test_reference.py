@@ -3,7 +3,7 @@ import pytest
 
 from shared.errors import Damaged, NotFound
 from shared.models.heads import HeadSpec
-from shared.models.reference import FEWEST, FILE, ROWS, Seen, compare
+from shared.models.reference import FEWEST, FILE, ROWS, Profile, compare, sample
 
 HEADS = [
     HeadSpec(name="intent", kind="classify", labels=["a", "b", "c"]),
@@ -12,7 +12,7 @@ HEADS = [
 ]
 
 
-def seen(n, seed, *, label=None, shift=0.0, length=20):
+def profile(n, seed, *, label=None, shift=0.0, length=20):
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(n, 3))
     if label is not None:
@@ -20,12 +20,12 @@ def seen(n, seed, *, label=None, shift=0.0, length=20):
     vectors = rng.normal(size=(n, 16)) + shift
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     raw = {"intent": logits, "price": rng.normal(shift, 1, size=(n, 1)), "vector": vectors}
-    return Seen.of(HEADS, ["x" * int(k) for k in rng.integers(5, length, n)], raw)
+    return Profile.of(HEADS, ["x" * int(k) for k in rng.integers(5, length, n)], raw)
 
 
 def test_the_same_source_is_steady():
     for seed in range(0, 20, 2):
-        assert not any(one.moved for one in compare(seen(200, seed), seen(150, seed + 1)))
+        assert not any(one.moved for one in compare(profile(200, seed), profile(150, seed + 1)))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_the_same_source_is_steady():
     ids=["label", "shift", "length"],
 )
 def test_what_moved_is_named(change, whats):
-    found = compare(seen(200, 0), seen(150, 1, **change))
+    found = compare(profile(200, 0), profile(150, 1, **change))
     assert [one.what for one in found] == ["labels", "confidence", "value", "length", "vector"]
     assert {one.what for one in found if one.moved} == whats
     assert found[0].head == "intent"
@@ -46,14 +46,14 @@ def test_what_moved_is_named(change, whats):
 
 
 def test_of_many_texts_a_sample_is_kept_and_few_say_nothing():
-    assert len(seen(ROWS + 200, 0).lengths) == ROWS
-    assert compare(seen(200, 0), seen(FEWEST - 1, 1, label=1)) == []
+    assert len(sample(range(ROWS + 200))) == ROWS
+    assert compare(profile(200, 0), profile(FEWEST - 1, 1, label=1)) == []
 
 
 def test_what_is_stored_is_what_was_seen(tmp_path):
-    kept = seen(50, 3)
+    kept = profile(50, 3)
     kept.save(tmp_path)
-    found = Seen.load(tmp_path)
+    found = Profile.load(tmp_path)
     assert all(one.value == 0 and not one.moved for one in compare(kept, found))
     np.testing.assert_array_equal(found.vectors, kept.vectors)
     assert sorted(path.name for path in tmp_path.iterdir()) == [FILE]
@@ -61,7 +61,7 @@ def test_what_is_stored_is_what_was_seen(tmp_path):
 
 def test_a_missing_and_a_broken_file(tmp_path):
     with pytest.raises(NotFound, match="rows to compare with must be given"):
-        Seen.load(tmp_path)
-    (tmp_path / FILE).write_bytes(b"PK no archive")
+        Profile.load(tmp_path)
+    (tmp_path / FILE).write_bytes(b"no array")
     with pytest.raises(Damaged, match="train again"):
-        Seen.load(tmp_path)
+        Profile.load(tmp_path)

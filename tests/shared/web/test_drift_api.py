@@ -4,7 +4,7 @@ import pytest
 
 from shared.artifacts.live import BUNDLE
 from shared.errors import Unavailable
-from shared.models.reference import FILE, Seen
+from shared.models.reference import FILE, Profile
 from shared.models.text_model import TextModel
 from shared.testing.tiny_models import tiny_rows
 from shared.testing.tiny_trained import tiny_trained
@@ -33,7 +33,7 @@ def live(world, folder):
             if reference:
                 model = TextModel.load(folder, threads=1)
                 heads = [head for head in model.heads.values() if head.kind in ("classify", "embed")]
-                Seen.of(heads, reference, model.raw(model.encode(reference))).save(draft.path)
+                Profile.of(heads, reference, model.raw(model.encode(reference))).save(draft.path)
         with world.store.create("app", BUNDLE, parents={"model": draft.artifact.ref}) as bundle:
             pass
         admin = ServiceClient("http://testserver", token=world.keys["admin"], http=world.client)
