@@ -9,14 +9,15 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from pipelines.answering.documents import Found, read_documents
+from pipelines.answering.learning import learnt
 from pipelines.answering.limits import cut, foreign_questions
-from pipelines.answering.tickets import Tickets, read_tickets, replies
+from pipelines.answering.tickets import Tickets, read_tickets
 from pipelines.flow import Workplace, publish, step
 from pipelines.gate import Verdict, check_index, compare_classifiers
 from services.support.bundle import INDEX, LIMITS, MODEL, Model, load_model
 from services.support.decide import Limits
 from services.support.domain import FloatArray
-from services.support.intents import HEAD, IntentCard, Intents, middles
+from services.support.intents import HEAD
 from services.support.knowledge import Knowledge, Snapshot, encode_chunks
 from services.support.store import ledger, open_database
 from shared.artifacts.store import Artifact, Ref
@@ -33,6 +34,7 @@ from shared.storage.engine import Database
 from shared.storage.migrate import open_checked
 from shared.telemetry import logger
 
+SURE = 0.25  # share of validation questions whose nearest passage is no nearer than an unknown one needs
 OWN = "questions.npy"  # vectors of validation questions: they set the limits, their texts stay out
 _LOG = logger(__name__)
 
@@ -52,7 +54,9 @@ def train(
         place.model_name, MODEL, recipe_hash=report["recipe_hash"], data_hash=rows.sha256
     ) as draft:
         shutil.copytree(folder, draft.path, dirs_exist_ok=True)
-        _add_intents(draft.path, model, rows)
+        learnt(model, rows).save(draft.path)
+        own = model.embed([row["question"] for row in rows.valid], query=True)
+        np.save(draft.path / OWN, own)
         draft.metrics = report["metrics"]
         draft.extra = {"base": recipe.base, "seconds": report["seconds"], "rows": len(rows.train)}
         cards.write(draft.path, place.model_name)
@@ -149,21 +153,6 @@ def _frozen(place: Workplace, base: str | None) -> Artifact:
     return draft.artifact
 
 
-def _add_intents(folder: Path, model: TextModel, rows: Tickets) -> None:
-    """Write what serving knows of intents: their middles, agreed replies, and the threshold."""
-    labels = model.heads[HEAD].labels
-    known = middles(
-        model.embed([row["question"] for row in rows.train], query=True),
-        [row["intent"] for row in rows.train],
-        labels,
-    )
-    own = model.embed([row["question"] for row in rows.valid], query=True)
-    foreign = model.embed(list(foreign_questions()), query=True)
-    limit = cut((own @ known.T).max(1), (foreign @ known.T).max(1))
-    Intents(IntentCard(labels=labels, replies=replies(rows), threshold=limit), known).save(folder)
-    np.save(folder / OWN, own)
-
-
 def judge(model: TextModel, rows: Tickets, live: Artifact | None) -> Verdict:
     """Judge the intents on the test part."""
     texts, truth = [row["question"] for row in rows.test], [row["intent"] for row in rows.test]
@@ -249,7 +238,8 @@ def _limits(model: Artifact, encoder: Model, index: FlatIndex) -> Limits:
     file = model.path / OWN
     own = _best(index, np.load(file, allow_pickle=False)) if file.is_file() else np.zeros(0, np.float32)
     how = f"{len(own)} validation questions against {len(foreign)} foreign ones"
-    return Limits(passage=cut(own, foreign), how=how)
+    sure = round(float(np.quantile(own, SURE)), 4) if len(own) else None
+    return Limits(passage=cut(own, foreign), sure=sure, how=how)
 
 
 def _best(index: FlatIndex, vectors: FloatArray) -> FloatArray:

@@ -17,12 +17,21 @@ UNKNOWN = "nothing in the documents answers this"
 
 
 class Limits(BaseModel):
-    """`passage`: the least cosine of a passage that may answer; `how` says where it came from."""
+    """`passage`: the least cosine of a passage that may answer; `how` says where it came from.
+
+    `sure`: the same for a question that is none of the known intents; None for the same limit.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     passage: float
+    sure: float | None = None
     how: str = ""
+
+    def of(self, query: Query, intents: Intents) -> float:
+        """Return the least cosine of a passage that may answer this question."""
+        foreign = bool(query.guesses) and not intents.recognises(query)
+        return self.passage if self.sure is None or not foreign else max(self.passage, self.sure)
 
 
 def decide(
@@ -30,13 +39,15 @@ def decide(
 ) -> Draft:
     """Return what to say.
 
-    In this order: passages that are near enough give quotes; where two intents are near each other and
-    no passage is near, the customer chooses; a recognised intent with an agreed reply gives that; all
-    else is a hand-over. Without any document every question is handed over.
+    In this order: passages that are near enough give quotes (of a question that is none of the known intents
+    nearer ones are asked, since the documents may know more than the tickets do); where two intents are
+    near each other and no passage is near, the customer chooses; a recognised intent with an agreed reply
+    gives that; all else is a hand-over. Without any document every question is handed over.
     """
     if not passages:
         return handoff(query, NO_DOCUMENTS)
-    near = [passage for passage in passages if passage.score >= limits.passage]
+    least = limits.of(query, intents)
+    near = [passage for passage in passages if passage.score >= least]
     quotes = extract(query, near, vectors) if near else []
     if quotes:
         return grounded(quotes)

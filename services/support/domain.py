@@ -32,7 +32,8 @@ class Query:
     """A question as the model sees it.
 
     `vector` is (dim,) of unit length. `guesses` are the intents, likeliest first, empty without an
-    intent head. `nearness` is the cosine to the middle of the likeliest intent's training questions.
+    intent head. `nearness` says how near the question lies to what was learnt, higher for nearer, on the
+    scale of the model's own threshold.
     """
 
     text: str

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import update
 
 from pipelines.answering import publishing
-from pipelines.answering.limits import cut
+from pipelines.answering.limits import cut, foreign_questions
 from pipelines.answering.publishing import compact
 from pipelines.answering.tickets import read_tickets, replies
 from pipelines.flow import rollback, workplace
@@ -20,10 +20,12 @@ from pipelines.support import default_recipe
 from services.support.app import build
 from services.support.contract import AskRequest
 from services.support.domain import Asker
+from services.support.intents import Intents
 from services.support.store import ArticleRow, ledger, open_database
 from shared.artifacts.store import ArtifactStore
 from shared.errors import BadInput, NotFound, UsageError
 from shared.finetuning.recipe import Recipe
+from shared.models.text_model import TextModel
 from shared.settings import load_settings
 from shared.storage.documents import NewDocument
 from shared.storage.migrate import open_checked
@@ -177,6 +179,24 @@ def test_train_and_index_work_in_either_order(place, pages, tickets, recipe, ask
     told = json.loads((bundle.path / "answer.json").read_text("utf-8"))
     assert -1 < told["passage"] < 1
     assert "validation questions" in told["how"]
+    assert -1 < told["sure"] <= 1
+
+
+@pytest.mark.parametrize("greetings", [("",), ("", "hello ", "dear team ")])
+def test_enough_validation_questions_fit_a_rule(place, tmp_path, recipe, greetings):
+    asked = {name: [hello + text for hello in greetings for text in texts] for name, texts in ASKED.items()}
+    tickets = write_tickets(tmp_path / "tickets.csv", asked)
+    train(place, tickets, recipe)
+    intents = Intents.load(place.store.open("support").parent("model").path)
+    assert (intents.card.rule is not None) == (len(greetings) > 1)
+    model = TextModel.load(place.store.open("support").parent("model").path)
+    own = [row["question"] for row in read_tickets(tickets, place.settings.home, seed=0).valid]
+    known = [intents.recognises(intents.read(text, model.run([text], query=True))) for text in own]
+    assert np.mean(known) >= 0.9
+    foreign = [
+        intents.recognises(intents.read(text, model.run([text], query=True))) for text in foreign_questions()
+    ]
+    assert np.mean(foreign) <= 0.1
 
 
 def test_without_documents_a_trained_bot_hands_over(place, tickets, recipe, ask):

@@ -173,6 +173,33 @@ def test_one_place_decides(model, document, guessed, nearness, passage, status, 
         assert [guess.intent for guess in draft.choices] == ["refund", "no_line"]
 
 
+@pytest.mark.parametrize(
+    ("guessed", "nearness", "passage", "quoted"),
+    [
+        (SURE, NEAR, 0.4, True),  # a known intent: the common limit
+        (SURE, FAR, 0.4, False),  # none of the known intents: the page must be nearer
+        (SURE, FAR, 0.6, True),  # since the documents may know more than the tickets
+        ((), -1.0, 0.4, True),  # a model that knows no intents can't say so
+    ],
+)
+def test_a_question_of_no_known_intent_needs_a_nearer_page(
+    model, document, guessed, nearness, passage, quoted
+):
+    query = Query("how long does a refund take", model.embed(["refund"])[0], guessed, nearness)
+    intents = Intents(IntentCard(labels=["refund"], threshold=0.5), model.middles[:1])
+    found = [whole(document("A refund takes five days."), passage)]
+    limits = Limits(passage=0.3, sure=0.5)
+    draft = decide(query, found, intents, limits, SentenceVectors(model.embed))
+    assert (bool(draft.quotes), draft.status) == (quoted, "answer" if quoted else "handoff")
+
+
+def test_the_limit_of_unknown_questions_is_never_below_the_common_one(model):
+    query = Query("football", model.embed(["football"])[0], SURE, FAR)
+    intents = Intents(IntentCard(labels=["refund"], threshold=0.5), model.middles[:1])
+    assert Limits(passage=0.6, sure=0.5).of(query, intents) == 0.6
+    assert Limits(passage=0.6).of(query, intents) == 0.6
+
+
 def test_no_documents_is_a_reason_of_its_own(model):
     query = Query("refund", model.embed(["refund"])[0], SURE, NEAR)
     intents = Intents(IntentCard(labels=["refund"], replies=REPLIES, threshold=0.5), model.middles[:1])

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 from services.support.domain import Asker, Query
-from services.support.intents import CARD, MIDDLES, IntentCard, Intents, middles
+from services.support.intents import CARD, HEAD, MIDDLES, IntentCard, Intents, levels, middles, nearness
 from services.support.knowledge import Knowledge, Snapshot, encode_chunks
 from services.support.retrieve import DEPTH, PER_DOCUMENT, retrieve
 from services.support.store import AnswerRow, Base, last_turn, ledger, vector_cache
 from shared.errors import Damaged
+from shared.finetuning.out_of_scope import Encoded, fit
 from shared.index.flat import FlatIndex
+from shared.models.heads import HeadSpec
+from shared.models.out_of_scope import FILE
 from shared.models.text_model import Outputs
 from shared.storage.documents import NewDocument
 from shared.testing.schema import assert_models_match_migrations
@@ -157,6 +160,28 @@ def test_intents_come_back_as_saved(tmp_path, make_model):
     assert query.nearness == pytest.approx(float(model.middles[0] @ query.vector))
     far = intents.read("football", model.run(["football"]))
     assert not intents.recognises(far)
+
+
+def test_a_rule_says_how_near_a_question_is(tmp_path, make_model):
+    model = make_model()
+    told = {"refund": "when is my refund", "no_line": "red light and no line", "lost_sim": "i lost my sim"}
+    asked, labels = [*told.values()] * 10, [model.labels.index(name) for name in told] * 10
+    outputs = model.run(asked)
+    spec = HeadSpec(name=HEAD, kind="classify", labels=model.labels)
+    encoded = Encoded(outputs.vectors, levels(outputs))
+    rule, places = fit(spec, outputs.vectors, labels, encoded, labels)
+    card = IntentCard(labels=model.labels, threshold=-rule.threshold, rule=rule)
+    Intents(card, model.middles, places).save(tmp_path)
+    intents = Intents.load(tmp_path)
+    near = intents.read("i lost my sim", model.run(["i lost my sim"]))
+    assert near.nearness == pytest.approx(
+        float(nearness(rule, places, model.run(["i lost my sim"]))[0]), abs=1e-3
+    )
+    assert intents.recognises(near)
+    assert not intents.recognises(intents.read("football", model.run(["football"])))
+    (tmp_path / FILE).unlink()
+    with pytest.raises(Damaged, match=FILE):
+        Intents.load(tmp_path)
 
 
 def test_a_model_without_intents_knows_none(tmp_path, make_model):
