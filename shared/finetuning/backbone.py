@@ -21,6 +21,7 @@ from shared.finetuning.losses import (
 from shared.finetuning.quiet import quiet
 from shared.finetuning.recipe import Head
 from shared.finetuning.word_head import Gap, MaskedWords
+from shared.models.batching import batches
 from shared.models.heads import BY_TOKEN, HeadSpec
 
 _APART = ("mlm", "similarity")  # kinds that the graph gives nothing for
@@ -63,6 +64,8 @@ class HeadedModel(nn.Module):
         self.contrast = contrast
         self.width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
         self.gap = None if gap is None else Gap(self.width, gap)
+        # A training batch, on CPU, into passes of texts of like length: not for spans, sought everywhere.
+        self.divides = all(spec.kind != "span" for spec in specs)
         self.balance: nn.Module | None = None  # weighs the heads' losses against each other while training
         self.heads = nn.ModuleDict({s.name: self._head(s) for s in specs if s.kind != "embed"})
 
@@ -100,6 +103,28 @@ class HeadedModel(nn.Module):
             input_ids=input_ids, attention_mask=attention_mask, **typed
         ).last_hidden_state
         return found
+
+    def _by_length(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        # Texts that have to stand in one batch (partners, pairs, few rows) differ in length: on CPU padding
+        # takes longer than passes of their own. Numbers of padding, which nobody reads, are 0 then.
+        mask = attention_mask
+        if not self.divides or mask.device.type != "cpu" or not bool(mask[:, 0].all()):
+            return self.tokens(input_ids, attention_mask, token_type_ids)
+        lengths = mask.sum(1).tolist()
+        groups = [(torch.tensor(rows), lengths[rows[0]]) for rows in batches(lengths)]
+        if len(groups) == 1:
+            return self.tokens(input_ids, attention_mask, token_type_ids)
+        found = [
+            self.tokens(
+                input_ids[rows, :longest],
+                mask[rows, :longest],
+                None if token_type_ids is None else token_type_ids[rows, :longest],
+            )
+            for rows, longest in groups
+        ]
+        width = input_ids.shape[1]
+        padded = [functional.pad(part, (0, 0, 0, width - part.shape[1])) for part in found]
+        return torch.cat(padded)[torch.cat([rows for rows, _ in groups]).argsort()]
 
     def pooled(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
         """Return unit vectors (rows, width) of token rows."""
@@ -151,7 +176,7 @@ class HeadedModel(nn.Module):
         scaled like the others. A batch with `lessons` also returns `said`, what heads of a text say of all
         rows: techniques compare it with them.
         """
-        tokens = self.tokens(input_ids, attention_mask, token_type_ids)
+        tokens = self._by_length(input_ids, attention_mask, token_type_ids)
         vectors = self.pooled(tokens, attention_mask)
         loss = vectors.sum() * 0.0
         for name, target in targets.items():

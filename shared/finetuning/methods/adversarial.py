@@ -30,11 +30,13 @@ class Attack(Technique):
         self._handle: Any = None
 
     def prepare(self, model: HeadedModel, recipe: Recipe) -> None:
-        """Listen to the word embeddings."""
+        """Listen to the word embeddings, which then see whole batches: a move has the shape of one."""
+        model.divides = False
         self._handle = model.get_input_embeddings().register_forward_hook(self._embedded)
 
     def finish(self, model: HeadedModel) -> None:
         """Listen no more."""
+        model.divides = True
         if self._handle:
             self._handle.remove()
 

@@ -55,8 +55,9 @@ class Echo(Technique):
         self._tokens: Tensor | None = None
 
     def prepare(self, model: HeadedModel, recipe: Recipe) -> None:
-        """Remember the token rows of each pass, so that the body runs once."""
+        """Remember the token rows of each pass, one a batch, so that the body runs once."""
         self._original.to(next(model.parameters()).device).eval()
+        model.divides = False
         self._handle = model.encoder.register_forward_hook(self._note)
 
     def _note(self, _: nn.Module, inputs: object, output: object) -> None:
@@ -71,6 +72,7 @@ class Echo(Technique):
 
     def finish(self, model: HeadedModel) -> None:
         """Stop remembering."""
+        model.divides = True
         self._handle.remove()
         self._tokens = None
 

@@ -24,11 +24,14 @@ class InOrder(loop.HeadsTrainer):
         return torch.utils.data.SequentialSampler(self.train_dataset)
 
 
-def norm(recipe, rows, home, batch, accumulate):
+def norm(recipe, rows, home, batch, accumulate, *, divides=True, places=None):
     set_seed(3)  # the heads' random start
     data = {"rows": Rows(rows)}
     specs = head_specs(recipe, data)
     model, tokenizer, length = load(resolve(recipe.base, home=home), recipe, specs)
+    model.divides = divides
+    if places is not None:
+        model.get_input_embeddings().register_forward_hook(lambda _, ids, out: places.append(ids[0].numel()))
     parts = techniques(recipe, steps=100)
     for part in parts:
         part.prepare(model, recipe)
@@ -70,6 +73,40 @@ def test_sixteen_rows_are_four_times_four(recipe, tmp_path, heads, rows):
     (parts,) = norm(made, rows, tmp_path, 4, 4)
     assert whole > 0.001
     assert parts == pytest.approx(whole, rel=1e-4)
+
+
+LONG = "where is the money that my card did not send home today please sir and what is the rate"
+WORDS = [
+    {"tokens": row["text"].split(), "tags": ["B-x", *["O"] * (len(row["text"].split()) - 1)]}
+    for row in SIXTEEN
+]
+UNEVEN = [*SIXTEEN[:8], *({**row, "text": LONG} for row in SIXTEEN[8:])]
+
+
+@pytest.mark.parametrize(
+    ("heads", "rows"),
+    [
+        (LABELLED | TAGGED, UNEVEN),
+        (
+            {"tag": {"kind": "tag", "data": "rows", "label": "tags"}},
+            [*WORDS, *({"tokens": LONG.split(), "tags": ["B-x", *["O"] * 18]} for _ in range(4))],
+        ),
+        (
+            {"like": {"kind": "similarity", "data": "rows"}, "vector": {"kind": "embed"}},
+            [{"query": row["text"], "text": LONG, "label": float(i % 2)} for i, row in enumerate(SIXTEEN)],
+        ),
+    ],
+    ids=["labels", "words", "pairs"],
+)
+def test_texts_of_like_length_go_together_and_only_padding_changes(recipe, tmp_path, heads, rows):
+    made = recipe(heads=heads)
+    whole, divided = [], []
+    (one,) = norm(made, rows, tmp_path, len(rows), 1, divides=False, places=whole)
+    (other,) = norm(made, rows, tmp_path, len(rows), 1, places=divided)
+    assert one > 0.001
+    assert other == pytest.approx(one, rel=1e-4)
+    assert len(whole) == 1
+    assert sum(divided) < 0.8 * sum(whole)
 
 
 def test_contrastive_pairs_scale_with_their_micro_batches(recipe, tmp_path):
