@@ -21,12 +21,11 @@ def add(path: Path, row: dict[str, Any]) -> None:
 
 
 def commit() -> str:
-    """Return the commit that is measured, marked where the tree differs from it."""
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return told.stdout.strip() or "unknown"
+    """Return the commit that is measured, marked where the tree differs from it in more than kept runs."""
+    head = _git("describe", "--always", "--exclude=*").stdout.strip()
+    changed = _git("diff", "--quiet", "HEAD", "--", ".", ":(exclude)tests/benchmarks/*.jsonl").returncode
+    return (head + ("-dirty" if changed else "")) if head else "unknown"
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -12,14 +12,17 @@ hidden words in them first, which none of the small bases at hand was left with.
 in points of test accuracy over the plain recipe with the same seeds, with a 95 % interval over seeds and
 test rows drawn anew together; the cost is the training's own seconds and the process's largest memory.
 
-Each row is a line of TRILLIUM_HOME/benchmarks/methods.jsonl with commit, recipe hash and data hash, so that
-only missing rows run. A row takes at most three minutes on two free cores.
+Each row is a line of methods.jsonl beside this file, with commit, recipe hash, data hash and processor, so
+that only missing rows run: those of a method whose recipe or data changed, or all with `--rows` of another
+file. A row takes at most three minutes on two free cores.
 """
 
 import argparse
+import base64
 import csv
 import hashlib
 import json
+import platform
 import resource
 import subprocess
 import sys
@@ -30,6 +33,7 @@ from typing import Any
 
 import kept
 import numpy as np
+import numpy.typing as npt
 
 from shared.finetuning.recipe import DEFAULT_BASE, Recipe
 from shared.finetuning.rows import Rows, data_hash
@@ -38,6 +42,7 @@ from shared.settings import load_settings
 DATA = kept.ROOT.parent / "shared" / "data" / "support" / "banking77"
 SEEDS = (0, 1, 2)
 DRAWS = 2000
+ROWS = Path(__file__).with_name("methods.jsonl")
 PLAIN: dict[str, Any] = {
     "epochs": 4,
     "batch": 32,
@@ -179,8 +184,31 @@ def measured(name: str, seed: int, base: str, home: Path) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "peak_mb": round(peak),
         "accuracy": round(float(np.mean(right)), 5),
-        "right": "".join(str(int(one)) for one in right),
+        "tested": len(right),
+        "right": packed(right),
+        "processor": processor(),
     }
+
+
+def packed(right: list[bool]) -> str:
+    """Return which test rows were right in a fraction of the letters; `unpacked` gives them back."""
+    return base64.b64encode(np.packbits(np.asarray(right, bool)).tobytes()).decode()
+
+
+def unpacked(text: str, rows: int) -> npt.NDArray[np.int8]:
+    """Return (rows,) 1 where a test row was right, else 0."""
+    return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=rows).astype(np.int8)
+
+
+def processor() -> str:
+    """Return what trained: the GPU's name, or the processor's with the threads of torch."""
+    import torch
+
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").is_file() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{(named or [platform.machine()])[0]}, {torch.get_num_threads()} threads"
 
 
 def kept_rows(path: Path) -> dict[str, dict[str, Any]]:
@@ -205,8 +233,8 @@ def gain(method: list[dict[str, Any]], plain: list[dict[str, Any]]) -> tuple[flo
     pairs = [(row, by_seed[row["seed"]]) for row in method if row["seed"] in by_seed]
     if not pairs:
         return float("nan"), float("nan"), float("nan")
-    apart = np.asarray(
-        [[int(a) - int(b) for a, b in zip(m["right"], p["right"], strict=True)] for m, p in pairs]
+    apart = np.stack(
+        [unpacked(m["right"], m["tested"]) - unpacked(p["right"], p["tested"]) for m, p in pairs]
     )
     rng = np.random.default_rng(0)
     drawn = [
@@ -247,13 +275,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--base", default=DEFAULT_BASE)
     parser.add_argument("--table", action="store_true", help="run nothing")
+    parser.add_argument("--rows", type=Path, default=ROWS, help=f"where rows are kept (default {ROWS.name})")
     given = parser.parse_args()
     if not DATA.is_dir():
         sys.exit(f"the public data set is not at {DATA}")
-    home = load_settings().home
-    path = home / "benchmarks" / "methods.jsonl"
+    path = given.rows.resolve()
     if given.method:
-        one(given.method, given.seed, given.base, home, path)
+        one(given.method, given.seed, given.base, load_settings().home, path)
         return
     failed = False
     if not given.table:
@@ -261,6 +289,7 @@ def main() -> None:
             for seed in SEEDS:
                 if key_of(name, seed, given.base) not in kept_rows(path):  # a process each: memory is its own
                     row = [__file__, "--method", name, "--seed", str(seed), "--base", given.base]
+                    row += ["--rows", str(path)]
                     failed |= subprocess.run([sys.executable, *row], check=False).returncode != 0
     print(table(given.base, path))
     sys.exit(int(failed))
