@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import DataCollatorForLanguageModeling, PreTrainedTokenizerBase
 
+from shared.errors import BadInput
 from shared.finetuning.examples import Example
 from shared.finetuning.feeding import Fed, Feed
 from shared.finetuning.following import drawn
@@ -35,17 +36,34 @@ def masker(tokenizer: PreTrainedTokenizerBase, seed: int | None = None) -> DataC
     )
 
 
+def hidden(ids: Tensor, share: float, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """Return `ids` (rows, tokens) with some tokens behind the mask, none of a row's marks and padding.
+
+    Each row has a share of its own, drawn between 0 and twice `share`, so that rows with all their words are
+    seen too. Raises BadInput for a tokenizer without a mask token.
+    """
+    if tokenizer.mask_token_id is None:
+        raise BadInput("train.hide needs a tokenizer with a mask token, and this base has none; drop it")
+    shares = 2 * share * torch.rand(len(ids), 1)
+    words = ~torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
+    return ids.masked_fill((torch.rand(ids.shape) < shares) & words, tokenizer.mask_token_id)
+
+
 class Collator:
     """Turns examples into one padded batch and the targets of each head, as `HeadedModel` reads them.
 
     The rows' own texts come first, in order; where a passage is too long for one row its windows follow
-    each other.
+    each other. `hide` is what an mlm head learns from, `share` that of the tokens which no head sees.
     """
 
     def __init__(
-        self, specs: Sequence[HeadSpec], feed: Feed, hide: DataCollatorForLanguageModeling | None = None
+        self,
+        specs: Sequence[HeadSpec],
+        feed: Feed,
+        hide: DataCollatorForLanguageModeling | None = None,
+        share: float = 0.0,
     ) -> None:
-        self._specs = specs
+        self._specs, self._share = specs, share
         self._feed = feed
         self._hide = hide
         self._windows = any(spec.kind == "span" for spec in specs)
@@ -77,6 +95,8 @@ class Collator:
         lessons = _lessons(batch, texts)
         both: Any = "both" if pairs is not None and not paired else self._offsets
         fed = self._feed(texts, pairs, windows=self._windows, offsets=both)
+        if self._share:
+            fed.tensors["input_ids"] = hidden(fed.tensors["input_ids"], self._share, self._feed.tokenizer)
         for spec in self._specs:
             rows = chosen[spec.name]
             if rows and spec.kind == "mlm":

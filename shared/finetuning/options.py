@@ -109,7 +109,8 @@ class Train(_Part):
     epoch, from the top; 0 trains all at once. `dropout` replaces the base's own. `rdrop` pulls two passes
     with their own dropout together, with this weight (Liang et al. 2021). `mixup` mixes the vectors and
     labels of classify heads, drawing shares from Beta(mixup, mixup) (Zhang et al. 2018; on sentence vectors
-    Guo et al. 2019). `noise` is added to word vectors (NEFTune's alpha, Jain et al. 2023).
+    Guo et al. 2019). `noise` is added to word vectors (NEFTune's alpha, Jain et al. 2023);
+    `hide` is the mean share of tokens behind the mask, drawn anew in each pass.
     `mix` "temperature" shows rows of small data sources more often: a source of n rows makes up a share of an
     epoch that grows with n^(1 / `mix_temperature`), "proportional" is a temperature of 1. `weighting`
     "uncertainty" learns beside the heads how much each head's loss counts (Kendall et al. 2018).
@@ -153,6 +154,7 @@ class Train(_Part):
     mixup: float = Field(0.0, ge=0)
     average: Average | None = None
     noise: float = Field(0.0, ge=0)
+    hide: float = Field(0.0, ge=0, le=0.5)
     mix: Literal["proportional", "temperature"] = "proportional"
     mix_temperature: float = Field(2.0, ge=1)
     weighting: Literal["fixed", "uncertainty"] = "fixed"
@@ -250,6 +252,10 @@ def refuse_pairs(method: Method, train: Train, heads: Collection[str]) -> None:
             )
     if train.mixup and "classify" not in heads:
         raise ValueError("train.mixup mixes the labels of classify heads, and there is none; drop it")
+    if train.hide and "mlm" in heads:
+        raise ValueError(
+            "train.hide hides words from heads that need them, an mlm head hides its own; drop it"
+        )
     if train.rdrop and not {"classify", "multilabel"} & set(heads):
         raise ValueError("train.rdrop compares classify and multilabel heads, and there is none; drop it")
     if train.blends and (method.kind != "full" or train.start != "frozen" or train.fsdp):
@@ -282,6 +288,7 @@ def _used(train: Train) -> list[str]:
         "rdrop",
         "mixup",
         "noise",
+        "hide",
         "mix",
         "weighting",
         "checkpointing",

@@ -230,7 +230,7 @@ class Recipe(_Part):
         aside: Any = {"data": {"__all__": {"files", "valid", "test"}}, "train": {"track"}}
         # Parts that came later count where they are used: a recipe without them keeps its hash.
         aside |= {name: True for name in (*_BESIDE, "cloze", "compress") if getattr(self, name) is None}
-        aside["train"] |= set() if self.train.pairs else {"pairs"}
+        aside["train"] |= {name for name in ("pairs", "hide") if not getattr(self.train, name)}
         tree = self.model_dump(mode="json", exclude=aside)
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 

@@ -17,7 +17,7 @@ def rehearsed(
 ) -> Recipe:
     """Return the (resolved) recipe with a number in place of rate "auto" and of `minutes`, beside `valid`
     validation rows. `work` keeps both; the model stays."""
-    collate = collator(model, feed)
+    collate = collator(model, feed, recipe)
     if recipe.train.rate == "auto":
         recipe = with_rate(
             recipe, model, collate, train, work, lambda *own: started(own[0], feed, own[1], train, own[2])[0]

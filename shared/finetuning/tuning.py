@@ -24,10 +24,10 @@ from shared.finetuning.recipe import Recipe
 from shared.finetuning.validate import validate
 
 
-def collator(model: HeadedModel, feed: Feed) -> Collator:
+def collator(model: HeadedModel, feed: Feed, recipe: Recipe) -> Collator:
     """Return what makes batches for the heads of the model."""
     hide = masker(feed.tokenizer) if any(s.kind == "mlm" for s in model.specs.values()) else None
-    return Collator(list(model.specs.values()), feed, hide)
+    return Collator(list(model.specs.values()), feed, hide, recipe.train.hide)
 
 
 def tune(
@@ -63,7 +63,7 @@ def tune(
             model,
             recipe,
             train,
-            collator(model, feed),
+            collator(model, feed, recipe),
             (lambda: validate(model, feed, valid, recipe.train.precision)) if valid else None,
             work,
             techniques=parts,

@@ -77,6 +77,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "ema": {"train": {"average": {"kind": "ema", "decay": 0.99}}},
     "swa": {"train": {"average": {"kind": "swa", "start": 0.5}}},
     "noise": {"train": {"noise": 5.0}},
+    "hide": {"train": {"hide": 0.15}},
     "checkpointing": {"train": {"checkpointing": True}},
     "rate auto": {"train": {"rate": "auto"}},
     "distil 2 seeds": {"beside": {"distil": {"seeds": 2}}},

@@ -4,12 +4,12 @@ import json
 
 import pytest
 import torch
-from transformers import set_seed
+from transformers import AutoTokenizer, set_seed
 
 from shared.errors import BadInput
 from shared.finetuning import loop
 from shared.finetuning.bases import resolve
-from shared.finetuning.collate import Collator
+from shared.finetuning.collate import hidden
 from shared.finetuning.examples import examples, head_specs
 from shared.finetuning.feeding import Feed
 from shared.finetuning.methods.build import techniques
@@ -17,6 +17,7 @@ from shared.finetuning.methods.rates import depths, layers, optimiser
 from shared.finetuning.methods.technique import Technique
 from shared.finetuning.sampling import LengthGrouped
 from shared.finetuning.train import load
+from shared.finetuning.tuning import collator
 
 INTENT = {"intent": {"kind": "classify", "data": "rows"}}
 EMBED = {"embed": {"kind": "embed", "data": "rows"}}
@@ -28,7 +29,7 @@ def loaded(tmp_path, rows):
         data = {"rows": rows}
         specs = head_specs(recipe, data)
         model, tokenizer, length = load(resolve(recipe.base, home=tmp_path), recipe, specs)
-        return model, examples(recipe, specs, data, "train"), Collator(specs, Feed(tokenizer, length))
+        return model, examples(recipe, specs, data, "train"), collator(model, Feed(tokenizer, length), recipe)
 
     return make
 
@@ -161,6 +162,7 @@ def test_a_plateau_halves_the_rate(recipe, loaded, tmp_path):
         {"optimiser": "adafactor", "schedule": "constant", "rate": 0.01},
         {"schedule": "cosine", "noise": 1.0, "rate": 0.01},
         {"mixup": 0.4, "rate": 0.01},
+        {"hide": 0.15, "rate": 0.01},
         {"rdrop": 1.0, "dropout": 0.1, "rate": 0.01},
         {"adversarial": {"kind": "pgd", "steps": 2}, "precision": "bf16", "rate": 0.01},
     ],
@@ -170,6 +172,23 @@ def test_every_option_learns(recipe, loaded, tmp_path, train):
     made = recipe(heads=INTENT, train={"epochs": 6, "head_rate": 0.05, **train})
     _, _, (losses, _) = run(loaded, tmp_path, made)
     assert losses[-1]["loss"] < 0.6 * losses[0]["loss"]
+
+
+def test_some_words_are_hidden_and_no_marks(tiny):
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    set_seed(0)
+    ids = Feed(tokenizer, 32)(["i want a lamp for the hall", "how much"] * 200).tensors["input_ids"]
+    found = hidden(ids, 0.15, tokenizer)
+    words = ~torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
+    assert found[~words].equal(ids[~words])
+    masked = (found == tokenizer.mask_token_id) & words
+    assert found[~masked].equal(ids[~masked])
+    assert masked.sum() / words.sum() == pytest.approx(0.15, abs=0.03)
+    of_row = masked.sum(1) / words.sum(1)
+    assert (of_row == 0).float().mean() > 0.2  # rows with all their words are seen too
+    tokenizer.mask_token = None
+    with pytest.raises(BadInput, match=r"train.hide needs a tokenizer with a mask token"):
+        hidden(ids, 0.15, tokenizer)
 
 
 def test_every_log_is_a_line(recipe, loaded, tmp_path):
@@ -202,6 +221,7 @@ def test_the_order_follows_from_seed_and_epoch():
             {"method": {"kind": "frozen"}, "train": {"adversarial": {}}},
             "frozen trains no weight.*train.adversarial",
         ),
+        ({"method": {"kind": "frozen"}, "train": {"hide": 0.1}}, "frozen trains no weight.*train.hide"),
         ({"method": {"kind": "lora"}, "train": {"layer_decay": 0.9}}, "train.layer_decay needs method full"),
         ({"method": {"kind": "prefix"}, "train": {"unfreeze": 1}}, "train.unfreeze needs method full"),
         (
@@ -212,6 +232,10 @@ def test_the_order_follows_from_seed_and_epoch():
         ({"method": {"kind": "lora", "width": 4}}, "width belongs to method adapter, not to lora"),
         ({"train": {"rdrop": 1, "dropout": 0}}, "rdrop compares two passes"),
         ({"heads": EMBED, "train": {"mixup": 0.2}}, "train.mixup mixes the labels of classify heads"),
+        (
+            {"heads": {"words": {"kind": "mlm", "data": "rows"}}, "train": {"hide": 0.2}},
+            "train.hide hides words from heads",
+        ),
         ({"heads": EMBED, "train": {"rdrop": 0.2}}, "train.rdrop compares classify and multilabel heads"),
         ({"train": {"fsdp": True, "average": {}}}, "train.fsdp spreads whole models"),
         ({"train": {"mix": "temperature"}}, 'train.mix "temperature" mixes data sources, and there is one'),

@@ -74,6 +74,10 @@ def test_the_hash_is_of_what_a_run_depends_on():
     assert one.hash() != recipe.resolved(**{**settled, "precision": "bf16"}).hash()
     assert one.hash() != recipe.resolved(**{**settled, "base_sha256": "cd"}).hash()
     assert one.hash() != recipe.with_(seed=1).resolved(**settled).hash()
+    hides = recipe.model_copy(update={"train": recipe.train.model_copy(update={"hide": 0.1})})
+    assert one.hash() != hides.resolved(**settled).hash()
+    # What came after the first recipes counts where it is used.
+    assert one.hash() == "d7f5e6c7dc29cd528ea8b71a51388c129a9297516a43891408f6186c7fa32e11"
     moved = recipe.model_copy(update={"data": {"d": recipe.data["d"].model_copy(update={"files": ["x"]})}})
     assert moved.resolved(**settled).hash() == one.hash()
 
