@@ -22,6 +22,7 @@ RUNS: list[list[str]] = [
     ["recommendation.py", "--set", "online_retail"],
     ["recommendation.py", "--set", "goodbooks"],
     ["support_retrieval.py"],
+    ["support_handoff.py"],
     ["sentiment_reuters.py"],
     ["generation.py"],
     ["encode_speed.py"],
