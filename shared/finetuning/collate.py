@@ -40,13 +40,15 @@ def hidden(ids: Tensor, share: float, tokenizer: PreTrainedTokenizerBase) -> Ten
     """Return `ids` (rows, tokens) with some tokens behind the mask, none of a row's marks and padding.
 
     Each row has a share of its own, drawn between 0 and twice `share`, so that rows with all their words are
-    seen too. Raises BadInput for a tokenizer without a mask token.
+    seen too. A tokenizer without a mask token hides them behind its token of unknown words; raises BadInput
+    for one without either.
     """
-    if tokenizer.mask_token_id is None:
-        raise BadInput("train.hide needs a tokenizer with a mask token, and this base has none; drop it")
+    mask = tokenizer.unk_token_id if tokenizer.mask_token_id is None else tokenizer.mask_token_id
+    if mask is None:
+        raise BadInput("train.hide needs a tokenizer with a mask or unknown token, and this base has none")
     shares = 2 * share * torch.rand(len(ids), 1)
     words = ~torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
-    return ids.masked_fill((torch.rand(ids.shape) < shares) & words, tokenizer.mask_token_id)
+    return ids.masked_fill((torch.rand(ids.shape) < shares) & words, mask)
 
 
 class Collator:

@@ -187,7 +187,10 @@ def test_some_words_are_hidden_and_no_marks(tiny):
     of_row = masked.sum(1) / words.sum(1)
     assert (of_row == 0).float().mean() > 0.2  # rows with all their words are seen too
     tokenizer.mask_token = None
-    with pytest.raises(BadInput, match=r"train.hide needs a tokenizer with a mask token"):
+    unknown = hidden(ids, 0.15, tokenizer) == tokenizer.unk_token_id
+    assert unknown[words].float().mean() == pytest.approx(0.15, abs=0.03)
+    tokenizer.unk_token = None
+    with pytest.raises(BadInput, match=r"train.hide needs a tokenizer with a mask or unknown token"):
         hidden(ids, 0.15, tokenizer)
 
 
