@@ -13,7 +13,7 @@ SOME = 3000  # rows, from which the validation rows are too small a part to be w
 
 _TRAIN: dict[str, dict[str, Any]] = {
     "regress": {"label_smoothing": 0.0},
-    "tag": {"label_smoothing": 0.0, "rate": 2e-4, "head_rate": 2e-3, "hide": 0.15, "patience": None},
+    "tag": {"label_smoothing": 0.0, "rate": 2e-4, "head_rate": 2e-3, "patience": None},
     "entity": {"label_smoothing": 0.0, "rate": 2e-4, "head_rate": 2e-3, "patience": None},
     "span": {"epochs": 3, "label_smoothing": 0.0, "head_rate": 2e-3},
     "score": {"rate": 1e-4, "label_smoothing": 0.0},
