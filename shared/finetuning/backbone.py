@@ -64,8 +64,8 @@ class HeadedModel(nn.Module):
         self.contrast = contrast
         self.width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
         self.gap = None if gap is None else Gap(self.width, gap)
-        # A training batch, on CPU, into passes of texts of like length: not for spans, sought everywhere.
-        self.divides = all(spec.kind != "span" for spec in specs)
+        # A training batch, on CPU, into passes of texts of like length: not for heads that read the tokens.
+        self.divides = all(spec.kind not in (*BY_TOKEN, "mlm") for spec in specs)
         self.balance: nn.Module | None = None  # weighs the heads' losses against each other while training
         self.heads = nn.ModuleDict({s.name: self._head(s) for s in specs if s.kind != "embed"})
 

@@ -24,12 +24,12 @@ class InOrder(loop.HeadsTrainer):
         return torch.utils.data.SequentialSampler(self.train_dataset)
 
 
-def norm(recipe, rows, home, batch, accumulate, *, divides=True, places=None):
+def norm(recipe, rows, home, batch, accumulate, *, divides=None, places=None):
     set_seed(3)  # the heads' random start
     data = {"rows": Rows(rows)}
     specs = head_specs(recipe, data)
     model, tokenizer, length = load(resolve(recipe.base, home=home), recipe, specs)
-    model.divides = divides
+    model.divides = model.divides if divides is None else divides
     if places is not None:
         model.get_input_embeddings().register_forward_hook(lambda _, ids, out: places.append(ids[0].numel()))
     parts = techniques(recipe, steps=100)
@@ -88,15 +88,11 @@ UNEVEN = [*SIXTEEN[:8], *({**row, "text": LONG} for row in SIXTEEN[8:])]
     [
         (LABELLED | TAGGED, UNEVEN),
         (
-            {"tag": {"kind": "tag", "data": "rows", "label": "tags"}},
-            [*WORDS, *({"tokens": LONG.split(), "tags": ["B-x", *["O"] * 18]} for _ in range(4))],
-        ),
-        (
             {"like": {"kind": "similarity", "data": "rows"}, "vector": {"kind": "embed"}},
             [{"query": row["text"], "text": LONG, "label": float(i % 2)} for i, row in enumerate(SIXTEEN)],
         ),
     ],
-    ids=["labels", "words", "pairs"],
+    ids=["labels", "pairs"],
 )
 def test_texts_of_like_length_go_together_and_only_padding_changes(recipe, tmp_path, heads, rows):
     made = recipe(heads=heads)
@@ -107,6 +103,13 @@ def test_texts_of_like_length_go_together_and_only_padding_changes(recipe, tmp_p
     assert other == pytest.approx(one, rel=1e-4)
     assert len(whole) == 1
     assert sum(divided) < 0.8 * sum(whole)
+
+
+def test_a_batch_whose_tokens_are_read_stays_whole(recipe, tmp_path):
+    rows = [*WORDS, *({"tokens": LONG.split(), "tags": ["B-x", *["O"] * 18]} for _ in range(4))]
+    seen = []
+    norm(recipe(heads={"tag": {"kind": "tag", "data": "rows"}}), rows, tmp_path, len(rows), 1, places=seen)
+    assert len(seen) == 1
 
 
 def test_contrastive_pairs_scale_with_their_micro_batches(recipe, tmp_path):
