@@ -54,8 +54,8 @@ def train(
         place.model_name, MODEL, recipe_hash=report["recipe_hash"], data_hash=rows.sha256
     ) as draft:
         shutil.copytree(folder, draft.path, dirs_exist_ok=True)
-        learnt(model, rows).save(draft.path)
-        own = model.embed([row["question"] for row in rows.valid], query=True)
+        intents, own = learnt(model, rows)
+        intents.save(draft.path)
         np.save(draft.path / OWN, own)
         draft.metrics = report["metrics"]
         draft.extra = {"base": recipe.base, "seconds": report["seconds"], "rows": len(rows.train)}

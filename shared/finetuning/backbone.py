@@ -64,8 +64,10 @@ class HeadedModel(nn.Module):
         self.contrast = contrast
         self.width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
         self.gap = None if gap is None else Gap(self.width, gap)
-        # A training batch, on CPU, into passes of texts of like length: not for heads that read the tokens.
+        # A training batch, on CPU, into passes of texts of like length; what that is worth to heads that read
+        # the tokens is not measured. `whole` says that somebody looks at one pass a batch.
         self.divides = all(spec.kind not in (*BY_TOKEN, "mlm") for spec in specs)
+        self.whole = False
         self.balance: nn.Module | None = None  # weighs the heads' losses against each other while training
         self.heads = nn.ModuleDict({s.name: self._head(s) for s in specs if s.kind != "embed"})
 
@@ -108,7 +110,7 @@ class HeadedModel(nn.Module):
         # Texts that have to stand in one batch (partners, pairs, few rows) differ in length: on CPU padding
         # takes longer than passes of their own. Numbers of padding, which nobody reads, are 0 then.
         mask = attention_mask
-        if not self.divides or mask.device.type != "cpu" or not bool(mask[:, 0].all()):
+        if self.whole or not self.divides or mask.device.type != "cpu" or not bool(mask[:, 0].all()):
             return self.tokens(input_ids, attention_mask, token_type_ids)
         lengths = mask.sum(1).tolist()
         groups = [(torch.tensor(rows), lengths[rows[0]]) for rows in batches(lengths)]

@@ -55,7 +55,7 @@ class Collator:
     """Turns examples into one padded batch and the targets of each head, as `HeadedModel` reads them.
 
     The rows' own texts come first, in order; where a passage is too long for one row its windows follow
-    each other. `hide` is what an mlm head learns from, `share` that of the tokens which no head sees.
+    each other. `hide` is what an mlm head learns from, `hidden_share` that of the tokens which no head sees.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class Collator:
         specs: Sequence[HeadSpec],
         feed: Feed,
         hide: DataCollatorForLanguageModeling | None = None,
-        share: float = 0.0,
+        hidden_share: float = 0.0,
     ) -> None:
-        self._specs, self._share = specs, share
+        self._specs, self._hidden_share = specs, hidden_share
         self._feed = feed
         self._hide = hide
         self._windows = any(spec.kind == "span" for spec in specs)
@@ -97,8 +97,9 @@ class Collator:
         lessons = _lessons(batch, texts)
         both: Any = "both" if pairs is not None and not paired else self._offsets
         fed = self._feed(texts, pairs, windows=self._windows, offsets=both)
-        if self._share:
-            fed.tensors["input_ids"] = hidden(fed.tensors["input_ids"], self._share, self._feed.tokenizer)
+        if self._hidden_share:
+            ids, tokenizer = fed.tensors["input_ids"], self._feed.tokenizer
+            fed.tensors["input_ids"] = hidden(ids, self._hidden_share, tokenizer)
         for spec in self._specs:
             rows = chosen[spec.name]
             if rows and spec.kind == "mlm":

@@ -52,7 +52,7 @@ def tune(
         for part in parts:
             part.prepare(model, recipe)
         with pairing(model) as spec:
-            collate = Collator([spec], feed, share=options.hide)
+            collate = Collator([spec], feed, hidden_share=options.hide)
             losses, _ = loop.fit(
                 model, once, rows, collate, None, work, techniques=parts, tracking=tracking, progress=progress
             )

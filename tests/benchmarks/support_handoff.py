@@ -19,7 +19,8 @@ import numpy as np
 from pipelines.answering import publishing
 from pipelines.answering.limits import Scores, cut, foreign_questions
 from pipelines.answering.tickets import read_tickets
-from pipelines.data import read_rows
+from pipelines.demonstrating.figures import rows_of
+from pipelines.demonstrating.place import SAMPLES
 from pipelines.flow import workplace
 from pipelines.support import default_recipe
 from services.support.app import build
@@ -33,17 +34,12 @@ from shared.index.flat import FlatIndex
 from shared.models.text_model import TextModel
 from shared.settings import load_settings
 
-SAMPLES = Path(__file__).resolve().parents[2] / "pipelines" / "samples" / "support"
+SUPPORT = SAMPLES / "support"
 EVERY = 3  # of the intents, one of so many is taken out of the tickets
 
 
-def rows_of(name: str) -> list[dict[str, str]]:
-    with (SAMPLES / name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def tickets_without(intents: Sequence[str], path: Path) -> Path:
-    rows = [row for row in rows_of("tickets.csv") if row["intent"] not in intents]
+    rows = [row for row in rows_of(SUPPORT / "tickets.csv") if row["intent"] not in intents]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
@@ -56,12 +52,12 @@ def measure(missing: Sequence[str], home: Path) -> None:
     place = workplace(load_settings({"home": str(home)}), "support")
     tickets = tickets_without(missing, home / "tickets.csv")
     publishing.train(place, tickets, Recipe.read(default_recipe()), promote=True)
-    publishing.index(place, SAMPLES / "articles", [], base=None, promote=True)
-    held = rows_of("held_out.csv")
+    publishing.index(place, SUPPORT / "articles", [], base=None, promote=True)
+    held = rows_of(SUPPORT / "held_out.csv")
     parts = {
         "known intent": [row["question"] for row in held if row["intent"] not in missing],
         "documents alone": [row["question"] for row in held if row["intent"] in missing],
-        "foreign": [row["question"] for row in rows_of("out_of_scope.csv")],
+        "foreign": [row["question"] for row in rows_of(SUPPORT / "out_of_scope.csv")],
     }
     app = build(place.settings, ArtifactStore(home / "artifacts"))
     asker = Asker("ann", frozenset())
@@ -100,9 +96,7 @@ def plain(
 
 
 def main() -> None:
-    intents = sorted(
-        {str(row["intent"]) for row in read_rows(SAMPLES / "tickets.csv", required=["intent"]).rows}
-    )
+    intents = sorted({row["intent"] for row in rows_of(SUPPORT / "tickets.csv")})
     print(f"{'tickets of':<11} {'questions':<18} {'':>4} {'ours':>8} {'plain':>8}   share handed over")
     for missing in ([], intents[::EVERY]):
         with tempfile.TemporaryDirectory() as home:

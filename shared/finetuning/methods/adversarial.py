@@ -31,12 +31,12 @@ class Attack(Technique):
 
     def prepare(self, model: HeadedModel, recipe: Recipe) -> None:
         """Listen to the word embeddings, which then see whole batches: a move has the shape of one."""
-        model.divides = False
+        model.whole = True
         self._handle = model.get_input_embeddings().register_forward_hook(self._embedded)
 
     def finish(self, model: HeadedModel) -> None:
         """Listen no more."""
-        model.divides = True
+        model.whole = False
         if self._handle:
             self._handle.remove()
 

@@ -57,7 +57,7 @@ class Echo(Technique):
     def prepare(self, model: HeadedModel, recipe: Recipe) -> None:
         """Remember the token rows of each pass, one a batch, so that the body runs once."""
         self._original.to(next(model.parameters()).device).eval()
-        model.divides = False
+        model.whole = True
         self._handle = model.encoder.register_forward_hook(self._note)
 
     def _note(self, _: nn.Module, inputs: object, output: object) -> None:
@@ -72,7 +72,7 @@ class Echo(Technique):
 
     def finish(self, model: HeadedModel) -> None:
         """Stop remembering."""
-        model.divides = True
+        model.whole = False
         self._handle.remove()
         self._tokens = None
 

@@ -112,6 +112,17 @@ def test_a_batch_whose_tokens_are_read_stays_whole(recipe, tmp_path):
     assert len(seen) == 1
 
 
+def test_an_attack_sees_whole_batches_and_leaves_none_behind(recipe, tmp_path):
+    made = recipe(heads=LABELLED, train={"adversarial": {"kind": "fgm"}})
+    model, _, _ = load(resolve(made.base, home=tmp_path), made, head_specs(made, {"rows": Rows(UNEVEN)}))
+    (attack,) = techniques(made, steps=1)
+    assert not model.whole
+    attack.prepare(model, made)
+    assert model.whole
+    attack.finish(model)
+    assert not model.whole
+
+
 def test_contrastive_pairs_scale_with_their_micro_batches(recipe, tmp_path):
     # Four equal micro-batches have the negatives of one, so their mean is the gradient of one.
     four = [
