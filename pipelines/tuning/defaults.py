@@ -53,7 +53,8 @@ def default_recipe(
         train["epochs"] = max(3, min(12, 12_000 // max(1, rows)))
     source = {"text": task.texts[0]} if task.name not in ("span", "score", "embed", "tag") else {}
     found = {"base": base, "data": {ROWS: source}, "heads": heads, "train": train}
-    return {**found, "method": {"kind": "full", "c": "auto"}} if kind == "classify" else found
+    how = {"classify": {"c": "auto"}, "tag": {"depth": "auto"}, "entity": {"depth": "auto"}}
+    return {**found, "method": {"kind": "full", **how[kind]}} if kind in how else found
 
 
 def _by_size(kind: str, rows: int, few: bool) -> dict[str, Any]:

@@ -36,9 +36,14 @@ class Method(_Part):
     queries and values; they are merged for serving. `adapter` puts a bottleneck `width` numbers wide behind
     every layer. `prefix` puts `tokens` trained keys and values before every layer's own, `prompt` as many
     trained vectors before the words; these two are served by the torch runtime.
+
+    `depth` is how many of the base's layers are used, from the bottom; the others are left out, of the served
+    model too. "auto" takes the number behind which a linear head tells tags or labels of spans best: the top
+    layers of a base that was made for vectors of whole texts know little of single words.
     """
 
     kind: MethodKind = "full"
+    depth: int | Literal["auto"] | None = None
     c: float | Literal["auto"] = 30.0
     rank: int = Field(8, ge=1)
     alpha: float = Field(16.0, gt=0)
@@ -53,6 +58,13 @@ class Method(_Part):
         if isinstance(c, float) and not c > 0:
             raise ValueError('a number above 0 or "auto"')
         return c
+
+    @field_validator("depth")
+    @classmethod
+    def _some(cls, depth: int | str | None) -> int | str | None:
+        if isinstance(depth, int) and depth < 1:
+            raise ValueError('a number of layers from 1 on, or "auto"')
+        return depth
 
     @model_validator(mode="after")
     def _own(self) -> "Method":
@@ -231,6 +243,11 @@ class Cloze(_Part):
 def refuse_pairs(method: Method, train: Train, heads: Collection[str]) -> None:
     """Raise ValueError for a method and options that can't work together on heads of these kinds."""
     used = _used(train)
+    if method.depth == "auto" and not {"tag", "entity"} & set(heads):
+        raise ValueError(
+            f'method.depth "auto" compares layers for tag and entity heads, not for {", ".join(heads)}; '
+            "give a number"
+        )
     if method.kind == "frozen" and used:
         raise ValueError(
             f"method frozen trains no weight of the body: drop train.{used[0]}, or use full or lora"

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, set_seed
 
 from shared.errors import BadInput
-from shared.finetuning import bases, cloze, export, probe, processes, word_head
+from shared.finetuning import bases, cloze, depth, export, probe, processes, word_head
 from shared.finetuning.backbone import HeadedModel, load_encoder
 from shared.finetuning.bases import Base
 from shared.finetuning.earlier import Earlier
@@ -116,6 +116,8 @@ def open_training(
         raise BadInput("no training row has a text and a target; look at the column names of the recipe")
     train += named_examples(recipe, specs)
     recipe = _resolved(recipe, base, len(train))
+    if recipe.method.depth == "auto":
+        recipe = _at_depth(recipe, base, specs, train)
     # A key of its own: checkpoints of other rows or another recipe are never gone on from.
     place = work / hashlib.sha256((recipe.hash() + data_hash(data)).encode()).hexdigest()[:16]
 
@@ -214,6 +216,8 @@ def load(
     torch.set_float32_matmul_precision("medium")  # through oneDNN: a third faster, no difference in results
     tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
     encoder = load_encoder(base.path)
+    if isinstance(recipe.method.depth, int):
+        depth.cut(encoder, recipe.method.depth)
     longest = length(encoder, recipe.method, recipe.train.max_tokens or base.max_tokens)
     around = cloze.frame(tokenizer, recipe.cloze.template) if recipe.cloze else None
     model = HeadedModel(
@@ -249,6 +253,21 @@ def _resolved(recipe: Recipe, base: Base, rows: int) -> Recipe:
     return recipe.model_copy(update=settled).resolved(
         rows=rows, precision=best_precision(), base_sha256=base.sha256, max_tokens=base.max_tokens
     )
+
+
+def _at_depth(recipe: Recipe, base: Base, specs: list[HeadSpec], train: Sequence[Example]) -> Recipe:
+    """Return the recipe with the number of layers that "auto" stands for; an earlier model keeps its own."""
+
+    def at(number: int | None) -> Recipe:
+        return recipe.model_copy(update={"method": recipe.method.model_copy(update={"depth": number})})
+
+    if recipe.continual:
+        return at(None)
+    model, tokenizer, longest = load(base, at(None), specs)
+    feed = Feed(tokenizer, longest, types=model.typed and recipe.pairs)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    seed, precision = recipe.train.seed, recipe.train.precision
+    return at(depth.best(model, feed, train, seed=seed, precision=str(precision)))
 
 
 def _write(path: Path, content: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from shared.finetuning import loop, pairing, probe
+from shared.finetuning import loop, pairing, probe, token_probe
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.blending import blend, blend_best
 from shared.finetuning.collate import Collator, masker
@@ -131,4 +131,5 @@ def started(
         c = probe.fit_heads(model, vectors, train, c=recipe.method.c, seed=recipe.train.seed)
     if frozen or recipe.train.start == "frozen":
         probe.fit_similarities(model, feed, train, precision=precision)
+        token_probe.fit(model, feed, train, seed=recipe.train.seed, precision=precision)
     return train, c

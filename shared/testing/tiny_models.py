@@ -1,4 +1,4 @@
-"""A BERT of two layers and 32 numbers a word, made in a moment: real loading code, no weights to fetch."""
+"""A BERT of few layers and 32 numbers a word, made in a moment: real loading code, no weights to fetch."""
 
 import re
 from collections.abc import Iterable
@@ -9,12 +9,14 @@ _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
-def tiny_bert(folder: Path, texts: Iterable[str], *, pooling: str = "mean", seed: int = 0) -> Path:
+def tiny_bert(
+    folder: Path, texts: Iterable[str], *, pooling: str = "mean", seed: int = 0, layers: int = 2
+) -> Path:
     """Write a Hugging Face folder with an untrained BERT into `folder` (made if needed) and return it.
 
-    Its vocabulary is the lower-case words and single characters of `texts`, in order of first sight;
-    the weights follow from `seed`. Dropout is 0, so that two runs can be compared. Texts are cut at
-    64 tokens.
+    It has `layers` layers. Its vocabulary is the lower-case words and single characters of `texts`, in order
+    of first sight; the weights follow from `seed`. Dropout is 0, so that two runs can be compared. Texts are
+    cut at 64 tokens.
     """
     import torch
     from transformers import BertConfig, BertModel, BertTokenizer
@@ -24,7 +26,7 @@ def tiny_bert(folder: Path, texts: Iterable[str], *, pooling: str = "mean", seed
     config = BertConfig(
         vocab_size=len(vocabulary),
         hidden_size=32,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=64,

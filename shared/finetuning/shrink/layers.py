@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shared.errors import BadInput
-from shared.finetuning import loop
+from shared.finetuning import depth, loop
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.collate import Collator
 from shared.finetuning.examples import Example
@@ -24,27 +23,7 @@ def drop(model: HeadedModel, kept: Sequence[int]) -> None:
 
     Which ones matter less than their being spread over the depth (Sajjad et al. 2023).
     """
-    config = model.encoder.config
-    count = int(config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
-    if list(kept) != sorted(set(kept)) or not kept or kept[0] < 0 or kept[-1] >= count or len(kept) == count:
-        raise BadInput(
-            f"layers {', '.join(map(str, kept))} can't be kept; give some of 0 to {count - 1}, rising, "
-            "not all"
-        )
-    owner, name, stack = _stack(model.encoder, count)
-    setattr(owner, name, nn.ModuleList([stack[i] for i in kept]))
-    config.num_hidden_layers = len(kept)  # type: ignore[union-attr]
-    kinds = getattr(config, "layer_types", None)
-    if isinstance(kinds, list) and len(kinds) == count:
-        config.layer_types = [kinds[i] for i in kept]  # type: ignore[union-attr]
-
-
-def _stack(encoder: nn.Module, count: int) -> tuple[nn.Module, str, nn.ModuleList]:
-    for owner in encoder.modules():
-        for name, part in owner.named_children():
-            if isinstance(part, nn.ModuleList) and len(part) == count:
-                return owner, name, part
-    raise BadInput("this architecture keeps its layers in no list of their own, so none can be left out")
+    depth.keep(model.encoder, kept)
 
 
 class Echo(Technique):

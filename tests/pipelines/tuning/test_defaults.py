@@ -42,7 +42,9 @@ def test_names_that_say_something_are_learnt_where_a_label_has_few_rows():
 @pytest.mark.parametrize(("count", "epochs"), [(100, 12), (2000, 6), (50_000, 3)])
 def test_words_are_tagged_in_as_many_passes_as_there_is_data(count, epochs):
     rows = [{"tokens": ["a"], "tags": ["O"]}] * count
-    assert made("tag", rows).train.epochs == epochs
+    recipe = made("tag", rows)
+    assert recipe.train.epochs == epochs
+    assert recipe.method.depth == "auto"
 
 
 @pytest.mark.parametrize(("count", "epochs"), [(100, 10), (2000, 5)])
