@@ -13,8 +13,8 @@ SOME = 3000  # rows, from which the validation rows are too small a part to be w
 
 _TRAIN: dict[str, dict[str, Any]] = {
     "regress": {"label_smoothing": 0.0},
-    "tag": {"label_smoothing": 0.0, "rate": 2e-4, "head_rate": 2e-3, "patience": None},
-    "entity": {"label_smoothing": 0.0, "rate": 2e-4, "head_rate": 2e-3, "patience": None},
+    "tag": {"label_smoothing": 0.0, "rate": 2e-4, "head_rate": 2e-3, "blend": "auto", "patience": None},
+    "entity": {"label_smoothing": 0.0, "rate": 2e-4, "head_rate": 2e-3, "blend": "auto", "patience": None},
     "span": {"epochs": 3, "label_smoothing": 0.0, "head_rate": 2e-3},
     "score": {"rate": 1e-4, "label_smoothing": 0.0},
     "similarity": {"epochs": 10, "rate": 5e-5, "label_smoothing": 0.0, "blend": 0.7, "patience": None},
@@ -50,7 +50,7 @@ def default_recipe(
     if kind == "similarity":
         train["refit"] = refit
     if kind in ("tag", "entity"):
-        train["epochs"] = max(3, min(12, 12_000 // max(1, rows)))
+        train |= {"epochs": max(3, min(12, 12_000 // max(1, rows))), "refit": refit and rows < SOME}
     source = {"text": task.texts[0]} if task.name not in ("span", "score", "embed", "tag") else {}
     found = {"base": base, "data": {ROWS: source}, "heads": heads, "train": train}
     how = {"classify": {"c": "auto"}, "tag": {"depth": "auto"}, "entity": {"depth": "auto"}}

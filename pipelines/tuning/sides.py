@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelines.tuning.families import families
 from pipelines.tuning.tasks import Task, key_text
 
 Row = Mapping[str, Any]
@@ -18,9 +19,19 @@ def hold_out(task: Task, rows: Sequence[Row], share: float | None = None) -> tup
     """Return (training, validation) rows, each in the order of the file.
 
     Rows of one text stay together. For classify each label gives its share of texts, never its last; a
-    label of fewer than three texts gives none. Which texts are held out follows from their hash alone.
+    label of fewer than three texts gives none. Tagged rows that are one sentence with other names in it (see
+    `families`) stay together too: a sentence whose twin was learnt says nothing of new ones. Which rows are
+    held out follows from hashes of their texts.
     """
     wanted = share_of(len(rows)) if share is None else share
+    if task.name == "tag" and (apart := _families_held(task, rows, wanted)):
+        held = apart
+    else:
+        held = _texts_held(task, rows, wanted)
+    return [r for i, r in enumerate(rows) if i not in held], [rows[i] for i in sorted(held)]
+
+
+def _texts_held(task: Task, rows: Sequence[Row], wanted: float) -> set[int]:
     groups: dict[str, dict[str, list[int]]] = {}
     seen: dict[str, str] = {}
     for i, row in enumerate(rows):
@@ -34,7 +45,20 @@ def hold_out(task: Task, rows: Sequence[Row], share: float | None = None) -> tup
         if task.name == "classify" and len(texts) >= 3:
             count = min(max(1, count), len(texts) - 1)
         held.update(i for text in texts[:count] for i in own[text])
-    return [r for i, r in enumerate(rows) if i not in held], [rows[i] for i in sorted(held)]
+    return held
+
+
+def _families_held(task: Task, rows: Sequence[Row], wanted: float) -> set[int]:
+    """Return whole families with about the wanted share of the rows; none where no family is small enough."""
+    groups: dict[int, list[int]] = {}
+    for i, family in enumerate(families(rows, task.target[0])):
+        groups.setdefault(int(family), []).append(i)
+    order = sorted(groups.values(), key=lambda own: min(_draw(key_text(task, rows[i])) for i in own))
+    held: set[int] = set()
+    for own in order:
+        if len(held) < wanted * len(rows) and len(held) + len(own) <= 1.2 * wanted * len(rows):
+            held.update(own)
+    return held
 
 
 def _draw(text: str) -> bytes:

@@ -13,8 +13,9 @@ from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.calibrate import log_loss, temperature
 from shared.finetuning.examples import Example
 from shared.finetuning.feeding import Feed
-from shared.finetuning.outputs import said_in_training, stacked
+from shared.finetuning.outputs import placed, said_in_training, stacked
 from shared.finetuning.validate import validate
+from shared.models.heads import LABELLED
 
 SHARES = (1.0, 0.85, 0.7, 0.5, 0.3, 0.15)  # of the tuned weights, that "auto" tries
 UNSEEN = 0.7  # without rows to choose on
@@ -54,16 +55,21 @@ def blend_best(
 
 
 def _loss(model: HeadedModel, feed: Feed, valid: Sequence[Example], precision: str) -> float:
-    specs = [s for s in model.specs.values() if s.kind in ("classify", "multilabel")]
+    specs = [s for s in model.specs.values() if s.kind in LABELLED]
     plain = {n: s for n, s in model.specs.items() if s not in specs and model.recipes[n].data}
     losses = []
     if specs:
         said = said_in_training(model, feed, valid, precision)
         for spec in specs:
             chosen = [i for i, row in enumerate(valid) if spec.name in row.targets]
-            if chosen:
-                truth = np.asarray([valid[i].targets[spec.name] for i in chosen], np.float64)
+            own = [valid[i] for i in chosen]
+            if spec.kind in ("tag", "entity"):
+                logits, positions = placed(spec, own, [said[i] for i in chosen])
+                truth = positions.astype(np.float64)
+            elif own:
+                truth = np.asarray([row.targets[spec.name] for row in own], np.float64)
                 logits = stacked([said[i] for i in chosen], spec.name)
+            if own and len(truth):
                 scaled = logits.astype(np.float64) / temperature(spec, logits, truth)
                 losses.append(log_loss(spec, scaled, truth))
     if plain:

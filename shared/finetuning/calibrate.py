@@ -18,8 +18,8 @@ Array = npt.NDArray[np.float64]
 def temperature(spec: HeadSpec, logits: FloatArray, targets: Array) -> float:
     """Return the temperature (0.05 to 20) with the least negative log likelihood.
 
-    `targets` is (n,) label positions for classify, (n, labels) 0/1 for multilabel, (n, 1) 0 to 1 for grades.
-    Guo et al. 2017.
+    `targets` is (n,) label positions for classify, tag and entity, (n, labels) 0/1 for multilabel, (n, 1) 0
+    to 1 for grades. Guo et al. 2017.
     """
     if len(logits) < MIN_ROWS:
         return 1.0
@@ -34,7 +34,7 @@ def temperature(spec: HeadSpec, logits: FloatArray, targets: Array) -> float:
 
 def log_loss(spec: HeadSpec, logits: Array, targets: Array) -> float:
     """Return the mean negative log likelihood, 0 or more, of `targets` as for `temperature`."""
-    if spec.kind == "classify":
+    if spec.kind in ("classify", "tag", "entity"):
         chosen = softmax(logits)[np.arange(len(logits)), targets.astype(int)]
         return float(-np.mean(np.log(chosen + 1e-12)))
     p = np.clip(sigmoid(logits), 1e-9, 1 - 1e-9)

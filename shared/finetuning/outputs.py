@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from shared.evaluation.entities import Span
@@ -15,7 +16,7 @@ from shared.finetuning.probe import encode
 from shared.models.batching import batches
 from shared.models.heads import BY_TOKEN, FloatArray, HeadSpec
 from shared.models.reading import windows_of, word_tags
-from shared.models.spans import Answer, Offsets, best_answer, entities, pooled
+from shared.models.spans import Answer, Offsets, best_answer, entities, first_tokens, pooled
 from shared.models.text_model import TextModel
 
 
@@ -112,6 +113,28 @@ def tag_spans(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said]) -> 
         truth.append([spec.labels[label] for _, _, label in row.targets[spec.name]])
         predicted.append(word_tags(spec, one.numbers[spec.name], one.offsets, words))
     return truth, predicted
+
+
+def placed(
+    spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said]
+) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """Return the raw numbers (n, labels) of every word of a tag head, or span of an entity head, that was not
+    cut off, and the positions (n,) of their labels."""
+    numbers: list[FloatArray] = []
+    targets: list[int] = []
+    for row, one in zip(rows, said, strict=True):
+        given = row.targets[spec.name]
+        if spec.kind == "entity":
+            found = span_logits(spec, row, one)
+        else:
+            first = first_tokens(one.offsets, [(start, end) for start, end, _ in given])
+            found = [None if at is None else one.numbers[spec.name][at] for at in first]
+        for (_, _, label), own in zip(given, found, strict=True):
+            if own is not None:
+                numbers.append(own)
+                targets.append(label)
+    shape = (0, len(spec.labels))
+    return np.stack(numbers) if numbers else np.zeros(shape, np.float32), np.asarray(targets, np.int64)
 
 
 def entities_of(row: Example, name: str, tags: Sequence[str]) -> list[Span]:

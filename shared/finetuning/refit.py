@@ -33,6 +33,8 @@ def refitted(
         frozen = Method(kind="frozen", c=recipe.method.c)
         without = {"train": _plain(recipe.train), "distil": None, "unlabelled": None}
         return Recipe.parse({**recipe.model_dump(), "method": frozen.model_dump(), **without})
+    if best["step"] == 0 and recipe.train.blends:  # the end was worth a share of it
+        best = points[-1]
     steps = max(1, round(best["step"] * rows / len(train)))
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
 

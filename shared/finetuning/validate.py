@@ -18,8 +18,8 @@ from shared.finetuning.outputs import (
     answer,
     entities_of,
     grades,
+    placed,
     said_in_training,
-    span_logits,
     stacked,
     tag_spans,
 )
@@ -126,15 +126,8 @@ def _tag(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said]) -> Measu
 
 
 def _entity(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said]) -> Measured:
-    pairs = [
-        (label, logits)
-        for row, one in zip(rows, said, strict=True)
-        for (_, _, label), logits in zip(row.targets[spec.name], span_logits(spec, row, one), strict=True)
-        if logits is not None
-    ]
-    if not pairs:
-        return 0.0, 0.0
-    return _labels(np.stack([logits for _, logits in pairs]), np.asarray([label for label, _ in pairs]))
+    numbers, targets = placed(spec, rows, said)
+    return _labels(numbers, targets) if len(numbers) else (0.0, 0.0)
 
 
 def _span(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said]) -> Measured:
