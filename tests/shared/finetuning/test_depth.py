@@ -10,10 +10,13 @@ from pydantic import ValidationError
 
 from shared.errors import BadInput
 from shared.finetuning import bases, depth, token_probe
-from shared.finetuning.examples import examples, head_specs
+from shared.finetuning.blending import SHARES, blend_best
+from shared.finetuning.examples import Example, examples, head_specs
 from shared.finetuning.feeding import Feed
 from shared.finetuning.options import Method
+from shared.finetuning.outputs import placed, said_in_training
 from shared.finetuning.recipe import Recipe
+from shared.finetuning.refit import refitted
 from shared.finetuning.rows import Rows
 from shared.finetuning.train import finetune, load
 from shared.models.card import ModelCard
@@ -125,6 +128,38 @@ def test_two_labels_share_one_line(base, tmp_path):
     weight, bias = token_probe.fitted(spec, read.vectors[0], read.targets)
     np.testing.assert_allclose(weight[0], -weight[1])
     assert ((read.vectors[0] @ weight.T + bias).argmax(1) == read.targets).mean() > 0.9
+
+
+@pytest.mark.parametrize(("heads", "rows"), [(TAG, tagged()), (ENTITY, judged())], ids=["tag", "entity"])
+def test_a_blend_is_chosen_by_the_loss_of_words_and_spans(base, tmp_path, heads, rows):
+    model, feed, train = opened(base, heads, rows, tmp_path)
+    token_probe.fit(model, feed, train, seed=0)
+    start = {name: part.clone() for name, part in model.state_dict().items()}
+    (name,) = heads
+    with torch.no_grad():
+        model.heads[name].weight.mul_(-1)  # an end that is wrong about everything
+        model.heads[name].bias.mul_(-1)
+    assert blend_best(model, feed, start, train, "fp32") == min(SHARES)
+    model.load_state_dict(start)
+    assert blend_best(model, feed, start, train, "fp32") == max(SHARES)  # all are the same
+
+
+@pytest.mark.parametrize(("blend", "steps"), [(0.5, 25), (1.0, 1)])
+def test_a_refit_of_a_blended_tagger_goes_to_the_end_that_was_blended(base, blend, steps):
+    points = [{"step": 10 * epoch, "score": 0.9 - 0.3 * epoch, "loss": 1.0} for epoch in range(3)]
+    train, valid = [Example("a", {})] * 160, [Example("b", {})] * 40
+    again = refitted(recipe(base, TAG, train={"blend": blend}), {"epochs": points}, train, valid)
+    assert again.train.steps == steps
+
+
+def test_words_behind_the_cut_are_not_counted(base, tmp_path):
+    rows = [{"tokens": ["anna", "loved"] * 50, "tags": ["B-PER", "O"] * 50}, *tagged()[:3]]
+    model, feed, train = opened(base, TAG, rows, tmp_path)
+    said = said_in_training(model, feed, train)
+    numbers, targets = placed(model.specs["names"], train, said)
+    assert numbers.shape == (62 + 3 * 4, 5)  # 64 tokens of the long row, two of them marks
+    assert targets[-4:].tolist() == [model.specs["names"].labels.index(tag) for tag in tagged()[2]["tags"]]
+    np.testing.assert_allclose(numbers[-4], said[-1].numbers["names"][1])
 
 
 def test_the_served_model_has_the_layers_that_auto_chose(base, tmp_path):
