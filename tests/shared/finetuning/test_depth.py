@@ -164,7 +164,7 @@ def test_words_behind_the_cut_are_not_counted(base, tmp_path):
 
 def test_the_served_model_has_the_layers_that_auto_chose(base, tmp_path):
     rows = Rows([r for i, r in enumerate(tagged()) if i % 5], tagged()[::5])
-    made = recipe(base, TAG, method={"depth": "auto"})
+    made = recipe(base, TAG, method={"depth": "auto"}, train={"blend": "auto", "refit": True})
     report = finetune(made, {"rows": rows}, tmp_path / "out", home=tmp_path, progress=False)
     assert report.recipe.method.depth == 1
     assert json.loads((tmp_path / "out" / "config.json").read_text("utf-8"))["num_hidden_layers"] == 1
