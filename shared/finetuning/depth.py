@@ -5,14 +5,16 @@ word is; what a tagger needs stands lower (Tenney et al. 2019, BERT Rediscovers 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from torch import nn
 
 from shared.errors import BadInput
 from shared.evaluation.classification import macro_f1
-from shared.finetuning import token_probe
+from shared.finetuning import bases, token_probe
 from shared.finetuning.backbone import HeadedModel
+from shared.finetuning.bases import Base
 from shared.finetuning.examples import Example
 from shared.finetuning.feeding import Feed
 from shared.telemetry import logger
@@ -29,6 +31,14 @@ def cut(encoder: nn.Module, depth: int) -> None:
         raise BadInput(f"method.depth {depth} asks for more layers than the base has; give 1 to {count}")
     if depth < count:
         keep(encoder, range(depth))
+
+
+def pooled(base: Base, depth: int | str | None) -> Base:
+    """Return the base as it is read behind `depth` layers: below its top by the mean of the tokens, since the
+    first one gathers the text in the last layers only."""
+    count = bases.read_json(base.path / "config.json").get("num_hidden_layers")
+    below = isinstance(depth, int) and isinstance(count, int) and depth < count
+    return replace(base, pooling="mean") if below else base
 
 
 def keep(encoder: nn.Module, kept: Sequence[int]) -> None:

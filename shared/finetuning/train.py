@@ -5,7 +5,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,7 @@ def open_training(
     recipe = _resolved(recipe, base, len(train))
     if recipe.method.depth == "auto":
         recipe = _at_depth(recipe, base, specs, train)
+    base = depth.pooled(base, recipe.method.depth)
     # A key of its own: checkpoints of other rows or another recipe are never gone on from.
     place = work / hashlib.sha256((recipe.hash() + data_hash(data)).encode()).hexdigest()[:16]
 
@@ -263,7 +264,7 @@ def _at_depth(recipe: Recipe, base: Base, specs: list[HeadSpec], train: Sequence
 
     if recipe.continual:
         return at(None)
-    model, tokenizer, longest = load(base, at(None), specs)
+    model, tokenizer, longest = load(replace(base, pooling="mean"), at(None), specs)
     feed = Feed(tokenizer, longest, types=model.typed and recipe.pairs)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     seed, precision = recipe.train.seed, recipe.train.precision

@@ -179,6 +179,17 @@ def test_the_served_model_has_the_layers_that_auto_chose(base, tmp_path):
     assert ModelCard.read(tmp_path / "out").dim == ModelCard.read(tmp_path / "auto").dim
 
 
+@pytest.mark.parametrize(("number", "pooling"), [(None, "cls"), (2, "cls"), (1, "mean")])
+def test_below_its_top_a_base_is_read_by_the_mean_of_its_tokens(tmp_path, number, pooling):
+    own = tiny_bert(tmp_path / "own", [" ".join(row["tokens"]) for row in tagged()], pooling="cls")
+    heads = {**TAG, "vector": {"kind": "embed"}}
+    made = recipe(own, heads, method={"depth": number}, train={"epochs": 1})
+    finetune(made, {"rows": Rows(tagged())}, tmp_path / "out", home=tmp_path, progress=False)
+    assert ModelCard.read(tmp_path / "out").pooling == pooling
+    vectors = TextModel.load(tmp_path / "out").embed(["anna loved oslo", "boris hated lima"])
+    assert vectors.shape == (2, 32)
+
+
 def test_more_layers_than_there_are(base, tmp_path):
     made = recipe(base, TAG, method={"depth": 5})
     with pytest.raises(
