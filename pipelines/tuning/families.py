@@ -11,8 +11,8 @@ from scipy.sparse.csgraph import connected_components
 
 from shared.models.heads import OUTSIDE
 
-NEAR = 0.4  # Jaccard similarity of neighbouring words, from which two rows are of one family
-MOST = 20_000  # rows that are compared with each other; more are taken as strangers
+NEAR = 0.35  # Jaccard similarity of pairs of words, from which two rows are of one family
+MOST = 10_000  # rows that are compared with each other; more are taken as strangers
 _BLOCK = 500
 
 
@@ -21,17 +21,19 @@ def families(rows: Sequence[Mapping[str, Any]], target: str) -> npt.NDArray[np.i
 
     What is compared is what stands around the entities: each entity counts as its kind, each number as one.
     Two rows are of a family where their pairs of neighbouring words are alike by NEAR, or where a chain of
-    such rows joins them.
+    such rows joins them. A pair weighs less the more rows have it, so that a link or a greeting which many
+    rows share makes no family.
     """
     if not 1 < len(rows) <= MOST:
         return np.arange(len(rows))
     known: dict[Hashable, int] = {}
     columns = [sorted({known.setdefault(pair, len(known)) for pair in _pairs(row, target)}) for row in rows]
-    sizes = np.asarray([len(own) for own in columns])
-    ends = np.concatenate([[0], np.cumsum(sizes)])
-    ones = np.ones(ends[-1], np.float32)
-    table = csr_array((ones, np.concatenate(columns), ends), shape=(len(rows), len(known)))
-    turned = table.T.tocsr()
+    ends = np.concatenate([[0], np.cumsum([len(own) for own in columns])])
+    at = np.concatenate(columns)
+    table = csr_array((np.ones(len(at), np.float32), at, ends), shape=(len(rows), len(known)))
+    weights = np.log1p(len(rows) / np.bincount(at, minlength=len(known))).astype(np.float32)
+    sizes = table @ weights
+    turned = (table * weights).T.tocsr()
     left, right = [], []
     for start in range(0, len(rows), _BLOCK):
         shared = (table[start : start + _BLOCK] @ turned).tocoo()

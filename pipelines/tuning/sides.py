@@ -1,6 +1,7 @@
 """Hold rows out for validation: by hash, so that a row never changes sides, and every label on both."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,10 +25,7 @@ def hold_out(task: Task, rows: Sequence[Row], share: float | None = None) -> tup
     held out follows from hashes of their texts.
     """
     wanted = share_of(len(rows)) if share is None else share
-    if task.name == "tag" and (apart := _families_held(task, rows, wanted)):
-        held = apart
-    else:
-        held = _texts_held(task, rows, wanted)
+    held = (_families_held if task.name == "tag" else _texts_held)(task, rows, wanted)
     return [r for i, r in enumerate(rows) if i not in held], [rows[i] for i in sorted(held)]
 
 
@@ -49,13 +47,20 @@ def _texts_held(task: Task, rows: Sequence[Row], wanted: float) -> set[int]:
 
 
 def _families_held(task: Task, rows: Sequence[Row], wanted: float) -> set[int]:
-    """Return whole families with about the wanted share of the rows; none where no family is small enough."""
-    groups: dict[int, list[int]] = {}
-    for i, family in enumerate(families(rows, task.target[0])):
-        groups.setdefault(int(family), []).append(i)
-    order = sorted(groups.values(), key=lambda own: min(_draw(key_text(task, rows[i])) for i in own))
+    """Return whole families with about the wanted share of the rows.
+
+    A family larger than that is a manner of writing, of which new rows will be too: its texts stand alone.
+    """
+    texts = [key_text(task, row) for row in rows]
+    numbers = families(rows, task.target[0]).tolist()
+    sizes = Counter(numbers)
+    first = dict(zip(reversed(texts), reversed(numbers), strict=True))  # a text's first family is its own
+    groups: dict[int | str, list[int]] = {}
+    for i, text in enumerate(texts):
+        family = first[text]
+        groups.setdefault(family if sizes[family] <= wanted * len(rows) else text, []).append(i)
     held: set[int] = set()
-    for own in order:
+    for own in sorted(groups.values(), key=lambda own: min(_draw(texts[i]) for i in own)):
         if len(held) < wanted * len(rows) and len(held) + len(own) <= 1.2 * wanted * len(rows):
             held.update(own)
     return held
