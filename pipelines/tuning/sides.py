@@ -52,16 +52,19 @@ def _families_held(task: Task, rows: Sequence[Row], wanted: float) -> set[int]:
     A family larger than that is a manner of writing, of which new rows will be too: its texts stand alone.
     """
     texts = [key_text(task, row) for row in rows]
+    if len(set(texts)) < 3:
+        return set()
+    most = max(1, round(wanted * len(rows)))
     numbers = families(rows, task.target[0]).tolist()
     sizes = Counter(numbers)
     first = dict(zip(reversed(texts), reversed(numbers), strict=True))  # a text's first family is its own
     groups: dict[int | str, list[int]] = {}
     for i, text in enumerate(texts):
         family = first[text]
-        groups.setdefault(family if sizes[family] <= wanted * len(rows) else text, []).append(i)
+        groups.setdefault(family if sizes[family] <= most else text, []).append(i)
     held: set[int] = set()
     for own in sorted(groups.values(), key=lambda own: min(_draw(texts[i]) for i in own)):
-        if len(held) < wanted * len(rows) and len(held) + len(own) <= 1.2 * wanted * len(rows):
+        if len(held) < most and len(held) + len(own) <= 1.2 * most:
             held.update(own)
     return held
 

@@ -1,5 +1,7 @@
 import random
 
+import pytest
+
 from pipelines.tuning.families import MOST, families
 from pipelines.tuning.sides import hold_out
 from pipelines.tuning.tasks import TASKS
@@ -81,3 +83,18 @@ def test_rows_of_a_single_family_are_held_out_by_text():
     rows = [row(FRAMES[0], name) for name in NAMES]
     train, valid = hold_out(TASKS["tag"], rows, 0.25)
     assert (len(train), len(valid)) == (6, 2)
+
+
+@pytest.mark.parametrize(("count", "held"), [(0, 0), (2, 0), (3, 1), (4, 1), (8, 2)])
+def test_few_tagged_rows_give_one_as_soon_as_they_are_three(count, held):
+    rows = [row(frame, "anna") for frame in FRAMES[:count]]
+    train, valid = hold_out(TASKS["tag"], rows)
+    assert (len(train), len(valid)) == (count - held, held)
+
+
+def test_tagged_rows_of_one_text_stay_together_whatever_their_tags():
+    rows = [one for _, one in templates()]
+    again = [{"tokens": one["tokens"], "tags": ["O"] * len(one["tokens"])} for one in rows]
+    _, valid = hold_out(TASKS["tag"], [*rows, *again], 0.25)
+    texts = [" ".join(one["tokens"]) for one in valid]
+    assert len(set(texts)) * 2 == len(texts)
