@@ -11,10 +11,11 @@ FEW = 20  # rows a label, up to which the label's own name teaches something
 MANY_PAIRS = 3000  # rows, from which reading two texts together learns more than comparing their vectors
 SOME = 3000  # rows, from which the validation rows are too small a part to be worth a second run
 
+_WORDS = {"label_smoothing": 0.0, "rate": 2e-4, "head_rate": 2e-3, "blend": "auto", "patience": None}
 _TRAIN: dict[str, dict[str, Any]] = {
     "regress": {"label_smoothing": 0.0},
-    "tag": {"label_smoothing": 0.0, "rate": 2e-4, "head_rate": 2e-3, "blend": "auto", "patience": None},
-    "entity": {"label_smoothing": 0.0, "rate": 2e-4, "head_rate": 2e-3, "blend": "auto", "patience": None},
+    "tag": _WORDS,
+    "entity": _WORDS,
     "span": {"epochs": 3, "label_smoothing": 0.0, "head_rate": 2e-3},
     "score": {"rate": 1e-4, "label_smoothing": 0.0},
     "similarity": {"epochs": 10, "rate": 5e-5, "label_smoothing": 0.0, "blend": 0.7, "patience": None},

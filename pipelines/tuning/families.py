@@ -17,7 +17,7 @@ _BLOCK = 500
 
 
 def families(rows: Sequence[Mapping[str, Any]], target: str) -> npt.NDArray[np.int64]:
-    """Return (rows,) the number of each tagged row's family, in order of first sight.
+    """Return (rows,) the number of each tagged row's family.
 
     What is compared is what stands around the entities: each entity counts as its kind, each number as one.
     Two rows are of a family where their pairs of neighbouring words are alike by NEAR, or where a chain of
@@ -44,9 +44,8 @@ def families(rows: Sequence[Mapping[str, Any]], target: str) -> npt.NDArray[np.i
     one, other = np.concatenate(left), np.concatenate(right)
     edges = csr_array((np.ones(len(one), np.int8), (one, other)), shape=(len(rows), len(rows)))
     _, found = connected_components(edges, directed=False)
-    first = {int(family): place for place, family in reversed(list(enumerate(found)))}
-    order = {family: number for number, family in enumerate(sorted(first, key=lambda one: first[one]))}
-    return np.asarray([order[int(family)] for family in found])
+    numbers: npt.NDArray[np.int64] = found.astype(np.int64)
+    return numbers
 
 
 def _pairs(row: Mapping[str, Any], target: str) -> Iterable[tuple[str, str]]:

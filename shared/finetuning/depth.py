@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 from torch import nn
+from transformers import AutoConfig
 
 from shared.errors import BadInput
 from shared.evaluation.classification import macro_f1
-from shared.finetuning import bases, token_probe
+from shared.finetuning import token_probe
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.bases import Base
 from shared.finetuning.examples import Example
@@ -36,9 +37,10 @@ def cut(encoder: nn.Module, depth: int) -> None:
 def pooled(base: Base, depth: int | str | None) -> Base:
     """Return the base as it is read behind `depth` layers: below its top by the mean of the tokens, since the
     first one gathers the text in the last layers only."""
-    count = bases.read_json(base.path / "config.json").get("num_hidden_layers")
-    below = isinstance(depth, int) and isinstance(count, int) and depth < count
-    return replace(base, pooling="mean") if below else base
+    if not isinstance(depth, int):
+        return base
+    config = AutoConfig.from_pretrained(base.path, local_files_only=True)
+    return replace(base, pooling="mean") if depth < config.num_hidden_layers else base
 
 
 def keep(encoder: nn.Module, kept: Sequence[int]) -> None:

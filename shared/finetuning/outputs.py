@@ -16,7 +16,7 @@ from shared.finetuning.probe import encode
 from shared.models.batching import batches
 from shared.models.heads import BY_TOKEN, FloatArray, HeadSpec
 from shared.models.reading import windows_of, word_tags
-from shared.models.spans import Answer, Offsets, best_answer, entities, first_tokens, pooled
+from shared.models.spans import Answer, Offsets, best_answer, entities, first_tokens, pooled, tokens_of
 from shared.models.text_model import TextModel
 
 
@@ -115,26 +115,28 @@ def tag_spans(spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said]) -> 
     return truth, predicted
 
 
+def places(spec: HeadSpec, row: Example, offsets: Offsets) -> list[tuple[list[int], int]]:
+    """Return the tokens of each word (its first one) of a tag head, or span of an entity head, that was not
+    cut off, and the position of its label."""
+    given = row.targets[spec.name]
+    if spec.kind == "tag":
+        first = first_tokens(offsets, [(start, end) for start, end, _ in given])
+        return [([at], label) for at, (_, _, label) in zip(first, given, strict=True) if at is not None]
+    found = [(tokens_of(offsets, start, end), label) for start, end, label in given]
+    return [(at, label) for at, label in found if at]
+
+
 def placed(
     spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said]
 ) -> tuple[FloatArray, npt.NDArray[np.int64]]:
-    """Return the raw numbers (n, labels) of every word of a tag head, or span of an entity head, that was not
-    cut off, and the positions (n,) of their labels."""
-    numbers: list[FloatArray] = []
-    targets: list[int] = []
-    for row, one in zip(rows, said, strict=True):
-        given = row.targets[spec.name]
-        if spec.kind == "entity":
-            found = span_logits(spec, row, one)
-        else:
-            first = first_tokens(one.offsets, [(start, end) for start, end, _ in given])
-            found = [None if at is None else one.numbers[spec.name][at] for at in first]
-        for (_, _, label), own in zip(given, found, strict=True):
-            if own is not None:
-                numbers.append(own)
-                targets.append(label)
-    shape = (0, len(spec.labels))
-    return np.stack(numbers) if numbers else np.zeros(shape, np.float32), np.asarray(targets, np.int64)
+    """Return the raw numbers (n, labels) at all `places` of the rows, and the positions (n,) of the labels."""
+    found = [
+        (one.numbers[spec.name][at].mean(0), label)
+        for row, one in zip(rows, said, strict=True)
+        for at, label in places(spec, row, one.offsets)
+    ]
+    numbers = np.stack([own for own, _ in found]) if found else np.zeros((0, len(spec.labels)), np.float32)
+    return numbers, np.asarray([label for _, label in found], np.int64)
 
 
 def entities_of(row: Example, name: str, tags: Sequence[str]) -> list[Span]:

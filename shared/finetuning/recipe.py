@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from shared.errors import BadInput, NotFound
 from shared.finetuning.beside import Augment, Continual, Distil, Unlabelled, refuse_beside
-from shared.finetuning.options import PROMPTED, Cloze, Method, MethodKind, Train, refuse_pairs
+from shared.finetuning.compatibility import refuse_pairs
+from shared.finetuning.options import PROMPTED, Cloze, Method, MethodKind, Train
 from shared.finetuning.shrink.options import Compress
 from shared.models.heads import BY_TOKEN, PAIRED, HeadKind
 

@@ -18,9 +18,9 @@ from torch import Tensor
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.examples import Example
 from shared.finetuning.feeding import Feed
+from shared.finetuning.outputs import places
 from shared.models.batching import batches
 from shared.models.heads import FloatArray, HeadSpec
-from shared.models.spans import Offsets, first_tokens, tokens_of
 
 FITTED = ("tag", "entity")
 C = 0.01  # inverse strength, for numbers of spread 1; .003 to .03 do about as well
@@ -81,8 +81,8 @@ def read(
             break
         chosen.append(row)
         count += len(row.targets[spec.name])
-    places = depths or (0,)
-    parts: dict[int, list[FloatArray]] = {depth: [] for depth in places}
+    behind = depths or (0,)
+    parts: dict[int, list[FloatArray]] = {depth: [] for depth in behind}
     targets: list[int] = []
     origin: list[int] = []
     device = next(model.parameters()).device
@@ -94,12 +94,14 @@ def read(
             fed = feed([chosen[i].text for i in batch], offsets=True)
             inputs = {name: part.to(device) for name, part in fed.tensors.items()}
             states = _states(model, inputs, depths)
+            entity, mask = spec.kind == "entity", inputs["attention_mask"]
+            beside = [[model.pooled(tokens, mask)] if entity else [] for tokens in states]
             for place, i in enumerate(batch):
-                at = _places(spec, fed.offsets[place], chosen[i])
-                for depth, tokens in zip(places, states, strict=True):
-                    mask = inputs["attention_mask"][place : place + 1]
-                    vector = model.pooled(tokens[place : place + 1], mask)[0]
-                    parts[depth] += [_one(spec, tokens[place], vector, own) for own, _ in at]
+                at = places(spec, chosen[i], fed.offsets[place])
+                for depth, tokens, vectors in zip(behind, states, beside, strict=True):
+                    parts[depth] += [
+                        _one(tokens[place], [one[place] for one in vectors], own) for own, _ in at
+                    ]
                 targets += [label for _, label in at]
                 origin += [i] * len(at)
     model.train(training)
@@ -136,16 +138,6 @@ def _states(model: HeadedModel, inputs: dict[str, Tensor], depths: Sequence[int]
     return [states[depth] for depth in depths]
 
 
-def _places(spec: HeadSpec, offsets: Offsets, row: Example) -> list[tuple[list[int], int]]:
-    """Return the tokens of each word or span that was not cut off, and the position of its label."""
-    given = row.targets[spec.name]
-    if spec.kind == "tag":
-        first = first_tokens(offsets, [(start, end) for start, end, _ in given])
-        return [([at], label) for at, (_, _, label) in zip(first, given, strict=True) if at is not None]
-    found = [(tokens_of(offsets, start, end), label) for start, end, label in given]
-    return [(at, label) for at, label in found if at]
-
-
-def _one(spec: HeadSpec, tokens: Tensor, vector: Tensor, at: list[int]) -> FloatArray:
-    mean = tokens[at].float().mean(0)
-    return (torch.cat([mean, vector]) if spec.kind == "entity" else mean).cpu().numpy()
+def _one(tokens: Tensor, beside: list[Tensor], at: list[int]) -> FloatArray:
+    found: FloatArray = torch.cat([tokens[at].float().mean(0), *beside]).cpu().numpy()
+    return found

@@ -23,6 +23,8 @@ RUNS: list[list[str]] = [
     ["recommendation.py", "--set", "goodbooks"],
     ["support_retrieval.py"],
     ["support_handoff.py"],
+    ["word_depths.py"],
+    ["word_depths.py", "--base", "all-MiniLM-L6-v2"],
     ["sentiment_reuters.py"],
     ["generation.py"],
     ["encode_speed.py"],
