@@ -129,7 +129,7 @@ def places(spec: HeadSpec, row: Example, offsets: Offsets) -> list[tuple[list[in
 def placed(
     spec: HeadSpec, rows: Sequence[Example], said: Sequence[Said]
 ) -> tuple[FloatArray, npt.NDArray[np.int64]]:
-    """Return the raw numbers (n, labels) at all `places` of the rows, and the positions (n,) of the labels."""
+    """Return the raw numbers (n, labels) at all `places` of the rows, and the positions (n,) of labels."""
     found = [
         (one.numbers[spec.name][at].mean(0), label)
         for row, one in zip(rows, said, strict=True)

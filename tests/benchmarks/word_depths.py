@@ -2,7 +2,7 @@
 
     python tests/benchmarks/word_depths.py [--base bge-small-en-v1.5]
 
-The rows are those from which `finetuned.py --set names --seed 0` learns, a quarter of them held out by family,
+The rows are those from which `finetuned.py --set names --seed 0` learns, a quarter held out by family,
 so that its test templates take no part.
 """
 
