@@ -18,10 +18,10 @@ from shared.finetuning.losses import (
     rows_of,
     supervised_contrastive_loss,
 )
+from shared.finetuning.passes import in_passes, tokens_held
 from shared.finetuning.quiet import quiet
 from shared.finetuning.recipe import Head
 from shared.finetuning.word_head import Gap, MaskedWords
-from shared.models.batching import batches
 from shared.models.heads import BY_TOKEN, HeadSpec
 
 _APART = ("mlm", "similarity")  # kinds that the graph gives nothing for
@@ -107,26 +107,11 @@ class HeadedModel(nn.Module):
         return found
 
     def _by_length(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None) -> Tensor:
-        # Texts that have to stand in one batch (partners, pairs, few rows) differ in length: on CPU padding
-        # takes longer than passes of their own. Numbers of padding, which nobody reads, are 0 then.
-        mask = attention_mask
+        mask, config = attention_mask, self.encoder.config
         if self.whole or not self.divides or mask.device.type != "cpu" or not bool(mask[:, 0].all()):
             return self.tokens(input_ids, attention_mask, token_type_ids)
-        lengths = mask.sum(1).tolist()
-        groups = [(torch.tensor(rows), lengths[rows[0]]) for rows in batches(lengths)]
-        if len(groups) == 1:
-            return self.tokens(input_ids, attention_mask, token_type_ids)
-        found = [
-            self.tokens(
-                input_ids[rows, :longest],
-                mask[rows, :longest],
-                None if token_type_ids is None else token_type_ids[rows, :longest],
-            )
-            for rows, longest in groups
-        ]
-        width = input_ids.shape[1]
-        padded = [functional.pad(part, (0, 0, 0, width - part.shape[1])) for part in found]
-        return torch.cat(padded)[torch.cat([rows for rows, _ in groups]).argsort()]
+        held = tokens_held(int(getattr(config, "num_hidden_layers", 0) or 0), self.width)
+        return in_passes(self.tokens, input_ids, attention_mask, token_type_ids, held=held)
 
     def pooled(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
         """Return unit vectors (rows, width) of token rows."""

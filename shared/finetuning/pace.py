@@ -19,6 +19,7 @@ from shared.finetuning.preparing import time_share
 from shared.finetuning.recipe import Recipe
 
 REHEARSAL = 20  # steps
+SHORT, PART = 3, 0.1  # a rehearsal ends after this many steps when they took this part of the minutes
 FILE = "pace.json"
 _FORWARD = 1 / 3  # of a step: what a validation row costs beside a training row
 
@@ -57,9 +58,12 @@ def fitting_steps(
 ) -> int | None:
     """Return how many steps fit into `train.minutes`, at least 20, or None where all `whole` steps do.
 
-    The first 20 steps are run on a copy and thrown away. What was found is kept in `work`, so that a run
-    that is resumed keeps its number.
+    20 steps are run on a copy and thrown away; fewer, but three, where they are long beside the minutes, and
+    none where the training has no more. What was found is kept in `work`, so that a run that is resumed keeps
+    its number.
     """
+    if whole <= REHEARSAL:
+        return None
     known = work / FILE
     if known.is_file():
         kept: int | None = json.loads(known.read_text("utf-8"))["steps"]
@@ -82,6 +86,10 @@ def _seconds(recipe: Recipe, model: HeadedModel, collator: Collator, train: Sequ
         for step in range(REHEARSAL + 2):
             if step == 2:  # the first steps pay for what is made once
                 started, rows = time.monotonic(), 0
+            if step >= 2 + SHORT and time.monotonic() - started > PART * 60 * float(
+                recipe.train.minutes or 0
+            ):
+                break
             chosen = order.sample(range(len(train)), min(size, len(train)))
             batch = _to(collator([train[i] for i in chosen]), device)
             with torch.autocast(device.type, torch.bfloat16, recipe.train.precision == "bf16"):

@@ -27,20 +27,14 @@ from typing import Any
 
 import kept
 import numpy as np
+from finetuned_plain import PLAIN, plain_of
 from finetuned_sets import DATA, FOREIGN, SETS, Part, Set, written
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from pipelines.tuning.asking import Asked, asked_recipe
-from shared.evaluation import baselines, selective
 from shared.evaluation.classification import accuracy, macro_f1
-from shared.evaluation.detection import auroc
 from shared.evaluation.resampling import as_codes, interval
 from shared.finetuning.recipe import DEFAULT_BASE
-from shared.finetuning.train import export_frozen
-from shared.models.text_model import TextModel
 from shared.settings import load_settings
-
-PLAIN = ("frozen base + logistic regression", "TF-IDF + linear SVM")
 
 
 @dataclass(frozen=True)
@@ -110,11 +104,7 @@ def measured(run: Run, path: Path) -> dict[str, Any]:
 
 def _with_plain(row: dict[str, Any], run: Run, path: Path) -> dict[str, Any]:
     """Return the row with what plain methods do on the same rows, where there are such, and keep it."""
-    row = {**row, "plain": {}}
-    if run.kind.task == "classify":
-        row["plain"] = plain_refusing(run) if run.kind.options else plain(run)
-    elif run.kind.task == "score":
-        row["plain"] = plain_pairs(run)
+    row = {**row, "plain": plain_of(run.kind, run.part, run.base)}
     kept.add(path, row)
     return row
 
@@ -143,71 +133,6 @@ def carried_out(run: Run, files: dict[str, Path]) -> tuple[dict[str, Any], list[
             check=True,
         )
     return metrics, [str(json.loads(line)["label"]) for line in told.stdout.splitlines()]
-
-
-def plain(run: Run) -> dict[str, list[str]]:
-    """Return what the plain methods say of the test rows."""
-    train, labels = [row["text"] for row in run.part.train], [row["label"] for row in run.part.train]
-    unseen = [row["text"] for row in run.part.test]
-    with tempfile.TemporaryDirectory() as aside:
-        export_frozen(run.base, Path(aside) / "frozen", home=load_settings().home)
-        encoder = TextModel.load(Path(aside) / "frozen")
-        regression = baselines.frozen_regression(encoder.embed(train), labels, encoder.embed(unseen))
-    return dict(zip(PLAIN, (regression, baselines.tfidf_svm(train, labels, unseen)), strict=True))
-
-
-def plain_refusing(run: Run) -> dict[str, dict[str, list[float]]]:
-    """Return (value, low, high) of the plain methods where some test rows are foreign: they get no threshold,
-    so recall and accuracy at one are not told."""
-    train = [row for row in run.part.train if row["label"] != FOREIGN]
-    texts, labels = [row["text"] for row in train], [row["label"] for row in train]
-    truth = [row["label"] for row in run.part.test]
-    foreign = np.asarray([label == FOREIGN for label in truth])
-    with tempfile.TemporaryDirectory() as aside:
-        export_frozen(run.base, Path(aside) / "frozen", home=load_settings().home)
-        encoder = TextModel.load(Path(aside) / "frozen")
-        known, asked = encoder.embed(texts), encoder.embed([row["text"] for row in run.part.test])
-    unseen = [row["text"] for row in run.part.test]
-    said = {
-        PLAIN[0]: baselines.frozen_regression(known, labels, asked),
-        PLAIN[1]: baselines.tfidf_svm(texts, labels, unseen),
-    }
-    found = {
-        name: {
-            "closed_accuracy": list(
-                interval(selective.closed_accuracy, foreign, np.asarray(answers) == np.asarray(truth))
-            )
-        }
-        for name, answers in said.items()
-    }
-    far = 1 - np.concatenate([(part @ known.T).max(1) for part in np.array_split(asked, 20)])
-    found[PLAIN[0]]["oos_auroc (nearest cosine)"] = list(
-        interval(selective.oos_auroc, foreign, far.astype(np.float64), draws=300)
-    )
-    return found
-
-
-def plain_pairs(run: Run) -> dict[str, dict[str, list[float]]]:
-    """Return (value, low, high) of what needs no labels of pairs: cosines of a frozen base's vectors, and of
-    TF-IDF of characters (1-3)."""
-    sides = [[row[name] for row in run.part.test] for name in ("query", "text")]
-    together = np.asarray([row["label"] > 0.5 for row in run.part.test])
-    with tempfile.TemporaryDirectory() as aside:
-        export_frozen(run.base, Path(aside) / "frozen", home=load_settings().home)
-        encoder = TextModel.load(Path(aside) / "frozen")
-        one, other = (encoder.embed(side) for side in sides)
-    characters = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
-    characters.fit([row[name] for row in run.part.train for name in ("query", "text")])
-    near = {
-        "frozen base, cosine": (one * other).sum(1),
-        "TF-IDF, cosine": np.asarray(
-            characters.transform(sides[0]).multiply(characters.transform(sides[1])).sum(1)
-        ).ravel(),
-    }
-    return {
-        name: {"auroc": list(interval(auroc, together, cosines.astype(np.float64)))}
-        for name, cosines in near.items()
-    }
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:

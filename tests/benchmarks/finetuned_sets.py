@@ -1,6 +1,7 @@
 """The public data sets that `trillium finetune` is measured on, written as the files that it reads."""
 
 import csv
+import gzip
 import hashlib
 import json
 import re
@@ -186,6 +187,40 @@ def chinese_news(seed: int) -> Iterator[Part]:
     yield Part("later dates", train, test, valid)
 
 
+def reuters_topics(seed: int) -> Iterator[Part]:
+    """The ModApte split by time: items with a topic, of the 90 topics that stand on both sides."""
+    path = DATA / "sentiment" / "reuters21578" / "derived_dated_stream.csv.gz"
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["topics_flag"] == "YES" and row["topics"]]
+    sides = {name: [row for row in rows if row["lewissplit"] == name] for name in ("TRAIN", "TEST")}
+    topics = {name: {t for row in own for t in row["topics"].split("|")} for name, own in sides.items()}
+    known = topics["TRAIN"] & topics["TEST"]
+
+    def written_out(name: str) -> list[Row]:
+        told = [(f"{row['title']}\n{row['body']}".strip(), row["topics"].split("|")) for row in sides[name]]
+        return [
+            {"text": text, "label": sorted(known.intersection(labels))}
+            for text, labels in told
+            if text and known.intersection(labels)
+        ]
+
+    yield Part("ModApte", written_out("TRAIN"), written_out("TEST"))
+
+
+def faq(seed: int) -> Iterator[Part]:
+    """People's own wordings of a question and the first answer to it; half of the threads are held out."""
+    path = DATA / "support" / "stackfaq" / "data" / "StackFAQ" / "stackExchange-FAQ.json"
+    threads = json.loads(path.read_text("utf-8"))["root"]["qapair"]
+    sides: dict[bool, list[Row]] = {True: [], False: []}
+    for thread in threads:
+        answer = thread["answer"] if isinstance(thread["answer"], str) else thread["answer"][0]
+        held = draw(thread["question"], f"thread-{seed}", 2) == 0
+        for words in dict.fromkeys((word or "").strip("* ") for word in thread["rephr"]):
+            if words:
+                sides[held].append({"anchor": words, "positive": answer})
+    yield Part("threads held out", sides[False], sides[True])
+
+
 _FEW = ("train_few_all.csv", "dev_few_all.csv")
 _ZH = "bge-small-zh-v1.5"
 SETS: dict[str, Set] = {
@@ -198,6 +233,8 @@ SETS: dict[str, Set] = {
     "phrasebank-all-agree": Set("classify", _phrasebank("AllAgree"), seeds=(0,)),
     "twitter-topic": Set("classify", twitter_topic, seeds=(0,)),
     "names": Set("tag", names, columns=("tokens", "tags")),
+    "reuters-topics": Set("multilabel", reuters_topics, seeds=(0,)),
+    "faq": Set("embed", faq, columns=("anchor", "positive")),
     "zh-reviews": Set("classify", _chinese("eprstmt", "text", _FEW, "test_public.csv"), base=_ZH),
     "zh-topics": Set("classify", _chinese("tnews", "title", _FEW, "test_public.csv"), base=_ZH),
     "zh-posts": Set("classify", _chinese("finfe", "text", ("train.csv",), "eval.csv"), base=_ZH, seeds=(0,)),

@@ -1,0 +1,48 @@
+"""Minutes become steps: how long the rehearsal may take, and when there is none."""
+
+import pytest
+from transformers import set_seed
+
+from shared.finetuning.bases import resolve
+from shared.finetuning.collate import Collator
+from shared.finetuning.examples import examples, head_specs
+from shared.finetuning.feeding import Feed
+from shared.finetuning.pace import FILE, REHEARSAL, SHORT, fitting_steps
+from shared.finetuning.train import load
+
+INTENT = {"intent": {"kind": "classify", "data": "rows"}}
+
+
+@pytest.fixture
+def rehearse(recipe, rows, tmp_path):
+    """Return how many steps fit and how many batches were read to tell."""
+
+    def run(whole, **train):
+        set_seed(0)
+        made, data = recipe(heads=INTENT, train=train), {"rows": rows}
+        specs = head_specs(made, data)
+        model, tokenizer, length = load(resolve(made.base, home=tmp_path), made, specs)
+        collate, read = Collator(specs, Feed(tokenizer, length)), []
+
+        def counted(batch):
+            read.append(len(batch))
+            return collate(batch)
+
+        learnt = examples(made, specs, data, "train")
+        return fitting_steps(made, model, counted, learnt, 0, whole, tmp_path), len(read)
+
+    return run
+
+
+def test_a_training_of_few_steps_needs_no_rehearsal(rehearse, tmp_path):
+    assert rehearse(REHEARSAL, minutes=1e-6) == (None, 0)
+    assert not (tmp_path / FILE).exists()
+
+
+def test_a_rehearsal_is_short_beside_the_minutes(rehearse):
+    assert rehearse(REHEARSAL + 1, minutes=1e-6) == (REHEARSAL, 2 + SHORT)
+
+
+def test_a_rehearsal_goes_on_where_there_is_time_and_is_not_repeated(rehearse):
+    assert rehearse(REHEARSAL + 1, minutes=60.0) == (None, 2 + REHEARSAL)
+    assert rehearse(REHEARSAL + 1, minutes=60.0) == (None, 0)
