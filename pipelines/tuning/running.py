@@ -23,6 +23,7 @@ from shared.finetuning import cards
 from shared.finetuning.evaluate import figures
 from shared.finetuning.examples import examples
 from shared.finetuning.hidden_words import perplexities
+from shared.finetuning.progress import bars
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.rows import Rows, data_hash
 from shared.finetuning.train import finetune
@@ -77,7 +78,8 @@ def run(wanted: Wanted, settings: Settings) -> Made:
         )
         _with_files(place.path, wanted.recipe)
         write_json(place.path / DATA, described(wanted.recipe, wanted.given))
-        metrics = plain(_measured(wanted, report.recipe, place.path, settings.home))
+        with bars(True):
+            metrics = plain(_measured(wanted, report.recipe, place.path, settings.home))
         seconds = round(time.monotonic() - started, 1)
         place.told(report.recipe_hash, asked, metrics, seconds)
         write_json(place.path / MADE_TEST, metrics)

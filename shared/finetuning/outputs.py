@@ -13,6 +13,7 @@ from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.examples import Example
 from shared.finetuning.feeding import Feed
 from shared.finetuning.probe import encode
+from shared.finetuning.progress import bar
 from shared.models.batching import batches
 from shared.models.heads import BY_TOKEN, FloatArray, HeadSpec
 from shared.models.reading import windows_of, word_tags
@@ -40,7 +41,11 @@ def said_in_training(
     found: list[Said | None] = [None] * len(rows)
     training = model.training
     model.eval()
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, precision == "bf16"):
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, torch.bfloat16, precision == "bf16"),
+        bar("measuring rows", len(rows), "row") as read,
+    ):
         for batch in batches([len(row.text) + len(row.pair or "") for row in rows]):
             pairs = [str(rows[i].pair) for i in batch] if rows[batch[0]].pair is not None else None
             fed = feed([rows[i].text for i in batch], pairs, windows=windows, offsets=by_token)
@@ -51,6 +56,7 @@ def said_in_training(
             for place, i in enumerate(batch):
                 at = [row for row, origin in enumerate(fed.origin) if origin == place]
                 found[i] = _one(numbers, fed.offsets, at, windows)
+            read(len(batch))
     model.train(training)
     whole = [one for one in found if one is not None]
     for spec in (one for one in model.specs.values() if one.kind == "similarity"):
@@ -90,7 +96,8 @@ def said_by(model: TextModel, rows: Sequence[Example]) -> list[Said]:
         return [Said({}, (), windows) for windows in passages]
     pairs = [str(row.pair) for row in rows] if model.paired else None
     encodings = model.encode(texts, pairs=pairs)
-    raw = model.raw(encodings)
+    with bar("measuring rows", len(rows), "row") as read:
+        raw = model.raw(encodings, done=read)
     said = [
         Said({name: values[i] for name, values in raw.items()}, encoding.offsets)
         for i, encoding in enumerate(encodings)

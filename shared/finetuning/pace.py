@@ -16,6 +16,7 @@ from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.collate import Collator
 from shared.finetuning.examples import Example
 from shared.finetuning.preparing import time_share
+from shared.finetuning.progress import bar
 from shared.finetuning.recipe import Recipe
 
 REHEARSAL = 20  # steps
@@ -81,7 +82,7 @@ def _seconds(recipe: Recipe, model: HeadedModel, collator: Collator, train: Sequ
     size, device = recipe.train.batch, next(model.parameters()).device
     order = random.Random(recipe.train.seed)  # noqa: S311 - a sample, not a secret
     trial = copy.deepcopy(model).train()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), bar("timing steps", REHEARSAL + 2, "step") as stepped:
         started, rows = 0.0, 0
         for step in range(REHEARSAL + 2):
             if step == 2:  # the first steps pay for what is made once
@@ -96,6 +97,7 @@ def _seconds(recipe: Recipe, model: HeadedModel, collator: Collator, train: Sequ
                 loss = trial(**batch)["loss"]
             loss.backward()
             rows += len(chosen)
+            stepped(1)
     return (time.monotonic() - started) / rows
 
 

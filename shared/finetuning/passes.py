@@ -11,7 +11,7 @@ from shared.models.batching import batches
 
 PASS = 2048  # tokens: more at once are no faster on CPU
 HELD = 8 << 30  # bytes of activations that a batch may hold until its way back
-BYTES = 200  # of activations by token, layer and width: BERT encoders took 160 to 245
+BYTES = 100  # of activations by token, layer and width: BERT encoders took 60 to 120
 
 Encode = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 

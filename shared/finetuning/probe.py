@@ -18,6 +18,7 @@ from shared.evaluation.classification import macro_f1
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.examples import Example
 from shared.finetuning.feeding import Feed
+from shared.finetuning.progress import bar
 from shared.models.batching import batches
 from shared.models.heads import FloatArray, HeadSpec
 
@@ -46,12 +47,17 @@ def encode(
     training = model.training
     model.eval()
     half = torch.float16 if precision == "fp16" else torch.bfloat16
-    with torch.inference_mode(), torch.autocast(device.type, half, precision != "fp32"):
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, half, precision != "fp32"),
+        bar("reading texts", len(unique)) as read,
+    ):
         for batch in batches([len(text) for text in unique]):
             tensors = feed([unique[i] for i in batch]).tensors
             fed = {name: part.to(device) for name, part in tensors.items()}
             rows = model.vectors(**fed).float().cpu().numpy()
             found.update({unique[i]: row for i, row in zip(batch, rows, strict=True)})
+            read(len(batch))
     model.train(training)
     return np.stack([found[text] for text in texts]) if texts else np.zeros((0, model.width), np.float32)
 

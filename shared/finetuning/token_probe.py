@@ -19,6 +19,7 @@ from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.examples import Example
 from shared.finetuning.feeding import Feed
 from shared.finetuning.outputs import places
+from shared.finetuning.progress import bar
 from shared.models.batching import batches
 from shared.models.heads import FloatArray, HeadSpec
 
@@ -89,7 +90,11 @@ def read(
     training = model.training
     model.eval()
     half = torch.float16 if precision == "fp16" else torch.bfloat16
-    with torch.inference_mode(), torch.autocast(device.type, half, precision != "fp32"):
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, half, precision != "fp32"),
+        bar("reading words", len(chosen)) as told,
+    ):
         for batch in batches([len(row.text) for row in chosen]):
             fed = feed([chosen[i].text for i in batch], offsets=True)
             inputs = {name: part.to(device) for name, part in fed.tensors.items()}
@@ -104,6 +109,7 @@ def read(
                     ]
                 targets += [label for _, label in at]
                 origin += [i] * len(at)
+            told(len(batch))
     model.train(training)
     width = model.width * (2 if spec.kind == "entity" else 1)
     stacked = {d: np.stack(own) if own else np.zeros((0, width), np.float32) for d, own in parts.items()}

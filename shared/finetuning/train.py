@@ -29,6 +29,7 @@ from shared.finetuning.methods.stored import settle
 from shared.finetuning.methods.technique import Technique
 from shared.finetuning.outputs import said_in_training
 from shared.finetuning.preparing import Ground, prepared
+from shared.finetuning.progress import bars
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.refit import refitted
 from shared.finetuning.rehearsing import rehearsed
@@ -158,10 +159,17 @@ def finetune(
     main one alone writes `out`. Raises BadInput for rows that no head can learn from, Diverged for a loss
     that is no number.
     """
-    started = time.monotonic()
     processes.begin()
+    with bars(progress and processes.main()):
+        return _finetuned(recipe, data, out, home=home, work=work or home / "work", progress=progress)
+
+
+def _finetuned(
+    recipe: Recipe, data: Mapping[str, Rows], out: Path, *, home: Path, work: Path, progress: bool
+) -> TrainReport:
+    started = time.monotonic()
     check_trackers(recipe.train.track)
-    opened = open_training(recipe, data, home=home, work=work or home / "work", progress=progress)
+    opened = open_training(recipe, data, home=home, work=work, progress=progress)
     base, specs, feed, place = opened.base, opened.specs, opened.feed, opened.place
     train, valid, model = opened.train, opened.valid, opened.model
     recipe, curves = opened.tune(tracking=home / "tracking" / place.name, progress=progress)

@@ -20,6 +20,7 @@ from shared.finetuning.keep import BEST, LAST
 from shared.finetuning.methods.build import techniques
 from shared.finetuning.methods.technique import Technique
 from shared.finetuning.options import PROMPTED
+from shared.finetuning.progress import bars
 from shared.finetuning.recipe import Recipe
 from shared.finetuning.validate import validate
 
@@ -59,17 +60,18 @@ def tune(
         if recipe.method.kind == "frozen":
             return {"losses": [], "epochs": [], **told}
         start = copy.deepcopy(model.state_dict()) if recipe.train.blends else {}
-        losses, epochs = loop.fit(
-            model,
-            recipe,
-            train,
-            collator(model, feed, recipe),
-            (lambda: validate(model, feed, valid, recipe.train.precision)) if valid else None,
-            work,
-            techniques=parts,
-            tracking=tracking,
-            progress=progress,
-        )
+        with bars(False):  # the training has its own
+            losses, epochs = loop.fit(
+                model,
+                recipe,
+                train,
+                collator(model, feed, recipe),
+                (lambda: validate(model, feed, valid, recipe.train.precision)) if valid else None,
+                work,
+                techniques=parts,
+                tracking=tracking,
+                progress=progress,
+            )
         share = _blended(model, feed, recipe, start, valid, work)
     finally:
         for part in parts:

@@ -1,6 +1,6 @@
 """A served model: one forward pass fills every head."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -199,9 +199,11 @@ class TextModel:
         offsets = self._uncut.encode(question, add_special_tokens=False).offsets
         return question if len(offsets) <= most else question[: offsets[most - 1][1]]
 
-    def raw(self, encodings: Sequence[tokenizers.Encoding]) -> dict[str, FloatArray]:
+    def raw(
+        self, encodings: Sequence[tokenizers.Encoding], *, done: Callable[[int], None] | None = None
+    ) -> dict[str, FloatArray]:
         """Return the graph's numbers for tokens as `encode` gives them; shapes as in `logits`. Similarity
-        heads, which compare two texts' vectors, are not among them."""
+        heads, which compare two texts' vectors, are not among them. `done` hears how many more were read."""
         count, longest = len(encodings), max((len(e.ids) for e in encodings), default=0)
         found = {
             name: np.zeros(
@@ -221,6 +223,8 @@ class TextModel:
                     found[name][batch, : values.shape[1]] = values * mask[..., None]
                 elif name in found:
                     found[name][batch] = values
+            if done:
+                done(len(batch))
         return found
 
 
