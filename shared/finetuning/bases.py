@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -175,7 +176,7 @@ def add(name: str, folder: Path, *, home: Path, pooling: Pooling, query_prefix: 
 
 def _needless(folder: str, names: list[str]) -> list[str]:
     wanted = (".json", ".safetensors", ".txt", ".model", ".md")
-    return [n for n in names if not n.endswith(wanted) and n != "1_Pooling"]
+    return [n for n in names if not n.endswith(wanted) and not re.fullmatch(r"\d+_\w+", n)]
 
 
 def available(home: Path) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from shared.errors import BadInput, Damaged
+from shared.finetuning import sentence_folder
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.bases import Base
 from shared.finetuning.feeding import Feed
-from shared.finetuning.methods.stored import graphless, save_encoder
+from shared.finetuning.methods.stored import BASE, graphless, save_encoder
 from shared.finetuning.quiet import quiet_export
 from shared.finetuning.word_head import FILE as HIDDEN_WORDS
 from shared.models import selftest
@@ -54,7 +54,7 @@ def export(
     out.mkdir(parents=True, exist_ok=True)
     model = model.float().cpu().eval()
     feed = Feed(tokenizer, max_tokens, types=model.typed and _paired(model))
-    _write_weights(model, base, out)
+    _write_weights(model, base, out, max_tokens)
     _write_tokenizer(tokenizer, base, out, max_tokens)
     torch_only = graphless(model.encoder)
     if not torch_only:
@@ -89,7 +89,7 @@ def with_heads(out: Path, heads: list[HeadSpec]) -> None:
     write_card(out, card.model_copy(update={"heads": heads}))
 
 
-def _write_weights(model: HeadedModel, base: Base, out: Path) -> None:
+def _write_weights(model: HeadedModel, base: Base, out: Path, max_tokens: int) -> None:
     save_encoder(model.encoder, out)
     # The head that finds hidden words is not served, but the next pre-training may begin with it.
     hidden = {spec.name for spec in model.specs.values() if spec.kind == "mlm"}
@@ -101,17 +101,14 @@ def _write_weights(model: HeadedModel, base: Base, out: Path) -> None:
     if model.gap is not None:
         save_file({n: p.detach().contiguous() for n, p in model.gap.state_dict().items()}, out / GAP)
         return  # no other program reads vectors so
-    for name in (
-        "1_Pooling",
-        "modules.json",
-        "sentence_bert_config.json",
-        "config_sentence_transformers.json",
-    ):
-        source = base.path / name
-        if source.is_dir():
-            shutil.copytree(source, out / name, dirs_exist_ok=True)
-        elif source.is_file():
-            shutil.copy(source, out / name)
+    if not (out / BASE).is_dir():  # nor where parts stand beside the base
+        sentence_folder.write(
+            out,
+            pooling=base.pooling,
+            width=model.width,
+            max_tokens=max_tokens,
+            query_prefix=base.query_prefix,
+        )
 
 
 def _write_tokenizer(tokenizer: PreTrainedTokenizerBase, base: Base, out: Path, max_tokens: int) -> None:

@@ -4,7 +4,6 @@ The graph keeps the names of the original tensors for all but the matrix product
 to them. The converted model is accepted only if it gives the graph's own output.
 """
 
-import json
 import shutil
 import subprocess
 import tempfile
@@ -15,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.errors import Damaged, Unavailable
+from shared.finetuning import sentence_folder
 from shared.finetuning.quiet import quiet
 
 TOLERANCE = 1e-5
 TEXTS = ("Where is my card?", "我的卡什么时候到？", "Profits fell sharply, the company said on Monday. " * 4)
+LONGEST = 512  # tokens
 HEAD_WIDTHS = {384: 12, 512: 8}  # hidden width -> attention heads, of the bge-small models
 Arrays = dict[str, npt.NDArray[np.float32]]
 
@@ -94,12 +95,11 @@ def convert(graph: Path, tokenizer: Path, pooling: str, folder: Path) -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     special = {f"{n}_token": f"[{n.upper()}]" for n in ("unk", "sep", "pad", "cls", "mask")}
-    fast = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer), model_max_length=512, **special)
+    fast = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer), model_max_length=LONGEST, **special)
     with quiet():
         fast.save_pretrained(folder)
         model.save_pretrained(folder)
-    (folder / "1_Pooling").mkdir(exist_ok=True)
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": pooling}))
+    sentence_folder.write(folder, pooling=pooling, width=config.hidden_size, max_tokens=LONGEST)
     _compare(graph, model, fast)
 
 

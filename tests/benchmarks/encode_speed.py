@@ -49,7 +49,7 @@ def sentence_transformer(base: str, home: Path) -> Embed:
     torch.set_num_threads(usable_cores())
     found = resolve(base, home=home, fetch=True)
     model = SentenceTransformer(str(found.path), device="cpu", local_files_only=True)
-    if not (found.path / "1_Pooling").is_dir() and found.pooling == "cls":  # it would be read as mean
+    if not (found.path / "modules.json").is_file() and found.pooling == "cls":  # it would be read as mean
         model = _with_cls(found.path)
 
     def embed(texts: list[str]) -> Vectors:
