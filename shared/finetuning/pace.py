@@ -20,6 +20,7 @@ from shared.finetuning.progress import bar
 from shared.finetuning.recipe import Recipe
 
 REHEARSAL = 20  # steps
+SHARE = 5  # a rehearsal takes at most one in so many of the training's steps
 SHORT, PART = 3, 0.1  # a rehearsal ends after this many steps when they took this part of the minutes
 FILE = "pace.json"
 _FORWARD = 1 / 3  # of a step: what a validation row costs beside a training row
@@ -59,8 +60,8 @@ def fitting_steps(
 ) -> int | None:
     """Return how many steps fit into `train.minutes`, at least 20, or None where all `whole` steps do.
 
-    20 steps are run on a copy and thrown away; fewer, but three, where they are long beside the minutes, and
-    none where the training has no more. What was found is kept in `work`, so that a run that is resumed keeps
+    20 steps are run on a copy and thrown away; a fifth of the training's, but three, where that is less; three
+    where they are long beside the minutes; none where the training has no more than 20. What was found is kept in `work`, so that a run that is resumed keeps
     its number.
     """
     if whole <= REHEARSAL:
@@ -70,21 +71,26 @@ def fitting_steps(
         kept: int | None = json.loads(known.read_text("utf-8"))["steps"]
         return kept
     rows = recipe.train.batch * recipe.train.accumulate
-    seconds = _seconds(recipe, model, collator, train) * (1 + _FORWARD * valid / max(len(train), 1))
+    rehearsal = min(REHEARSAL, max(SHORT, whole // SHARE))
+    seconds = _seconds(recipe, model, collator, train, rehearsal) * (
+        1 + _FORWARD * valid / max(len(train), 1)
+    )
     fit = math.floor(60 * float(recipe.train.minutes or 0) / max(seconds * rows, 1e-9))
     steps = None if fit >= whole else max(REHEARSAL, fit)
     write_json(known, {"steps": steps, "seconds_per_row": seconds})
     return steps
 
 
-def _seconds(recipe: Recipe, model: HeadedModel, collator: Collator, train: Sequence[Example]) -> float:
-    """Return the seconds that a row takes, forwards and backwards."""
+def _seconds(
+    recipe: Recipe, model: HeadedModel, collator: Collator, train: Sequence[Example], steps: int
+) -> float:
+    """Return the seconds that a row takes, forwards and backwards, in so many steps."""
     size, device = recipe.train.batch, next(model.parameters()).device
     order = random.Random(recipe.train.seed)  # noqa: S311 - a sample, not a secret
     trial = copy.deepcopy(model).train()
-    with torch.random.fork_rng(devices=[]), bar("timing steps", REHEARSAL + 2, "step") as stepped:
+    with torch.random.fork_rng(devices=[]), bar("timing steps", steps + 2, "step") as stepped:
         started, rows = 0.0, 0
-        for step in range(REHEARSAL + 2):
+        for step in range(steps + 2):
             if step == 2:  # the first steps pay for what is made once
                 started, rows = time.monotonic(), 0
             if step >= 2 + SHORT and time.monotonic() - started > PART * 60 * float(

@@ -40,9 +40,13 @@ def test_a_training_of_few_steps_needs_no_rehearsal(rehearse, tmp_path):
 
 
 def test_a_rehearsal_is_short_beside_the_minutes(rehearse):
-    assert rehearse(REHEARSAL + 1, minutes=1e-6) == (REHEARSAL, 2 + SHORT)
+    assert rehearse(200, minutes=1e-6) == (REHEARSAL, 2 + SHORT)
 
 
 def test_a_rehearsal_goes_on_where_there_is_time_and_is_not_repeated(rehearse):
-    assert rehearse(REHEARSAL + 1, minutes=60.0) == (None, 2 + REHEARSAL)
-    assert rehearse(REHEARSAL + 1, minutes=60.0) == (None, 0)
+    assert rehearse(200, minutes=60.0) == (None, 2 + REHEARSAL)
+    assert rehearse(200, minutes=60.0) == (None, 0)
+
+
+def test_a_rehearsal_is_short_beside_the_training(rehearse):
+    assert rehearse(50, minutes=60.0) == (None, 2 + 10)
