@@ -60,9 +60,9 @@ def fitting_steps(
 ) -> int | None:
     """Return how many steps fit into `train.minutes`, at least 20, or None where all `whole` steps do.
 
-    20 steps are run on a copy and thrown away; a fifth of the training's, but three, where that is less; three
-    where they are long beside the minutes; none where the training has no more than 20. What was found is kept in `work`, so that a run that is resumed keeps
-    its number.
+    20 steps are run on a copy and thrown away; a fifth of the training's, but three, where that is less;
+    three where they are long beside the minutes; none where the training has no more than 20. What was found
+    is kept in `work`, so that a run that is resumed keeps its number.
     """
     if whole <= REHEARSAL:
         return None
