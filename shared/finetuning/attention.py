@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-LONG = 192  # tokens: from about here on dropout of attention takes time (about twice as long a step at 500)
+LONG = 192  # tokens: from about here on dropout of attention takes time
 _NAMES = ("dropout", "attention_dropout")
 _KEPT = "_dropout_of_short_texts"
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel
 
-from shared.finetuning.attention import spare_long_texts
 from shared.finetuning.collate import KEPT
 from shared.finetuning.losses import (
     head_loss,
@@ -55,7 +54,6 @@ class HeadedModel(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        spare_long_texts(encoder)
         self.pooling = pooling
         self.specs = {spec.name: spec for spec in specs}
         # Heads that begin with something known: an earlier model, the words of their labels.

@@ -111,7 +111,7 @@ class Train(_Part):
     Rate "auto" becomes the number that a rehearsal with a rising rate finds (see `rate_test`), and the
     resolved recipe keeps it.
 
-    `steps` ends the training before its epochs do; `minutes` becomes such a number after a rehearsal of 20
+    `steps` ends the training before its epochs do; `minutes` becomes such a number after at most 20 trial
     steps, and the resolved recipe keeps that number in its place.
 
     `layer_decay` multiplies the rate from layer to layer downwards. `unfreeze` layers more are trained each

@@ -34,9 +34,9 @@ def in_passes(
     """
     lengths = attention_mask.sum(1).tolist()
     groups = [(torch.tensor(rows), lengths[rows[0]]) for rows in batches(lengths, tokens=PASS)]
-    again = torch.is_grad_enabled() and sum(len(rows) * longest for rows, longest in groups) > held
     if len(groups) == 1:
         return encode(input_ids, attention_mask, token_type_ids)
+    again = torch.is_grad_enabled() and sum(len(rows) * longest for rows, longest in groups) > held
     found = []
     for rows, longest in groups:
         cut = (

@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, set_seed
 
 from shared.errors import BadInput
 from shared.finetuning import bases, cloze, depth, export, probe, processes, word_head
+from shared.finetuning.attention import spare_long_texts
 from shared.finetuning.backbone import HeadedModel, load_encoder
 from shared.finetuning.bases import Base
 from shared.finetuning.earlier import Earlier
@@ -227,6 +228,7 @@ def load(
     encoder = load_encoder(base.path)
     if isinstance(recipe.method.depth, int):
         depth.cut(encoder, recipe.method.depth)
+    spare_long_texts(encoder)
     longest = length(encoder, recipe.method, recipe.train.max_tokens or base.max_tokens)
     around = cloze.frame(tokenizer, recipe.cloze.template) if recipe.cloze else None
     model = HeadedModel(

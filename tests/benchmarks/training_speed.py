@@ -9,12 +9,15 @@ of steps. Each way runs in a process of its own; the first ten steps are not tim
 does nothing else.
 
 A second table tunes on the first 200 rows, too few to be sorted by length: in whole batches and, as on CPU,
-in passes of texts of like length.
+in passes of texts of like length. A third has texts of some 400 tokens, 25 rows' each, 16 steps of 8: with
+dropout of attention, and without it, as above 192 tokens on CPU. The last column is the process's largest
+memory.
 """
 
 import argparse
 import csv
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -26,6 +29,7 @@ import numpy as np
 from sklearn.metrics import f1_score
 from transformers import TrainerCallback
 
+from shared.finetuning import attention
 from shared.finetuning.bases import resolve
 from shared.finetuning.hardware import best_precision
 from shared.finetuning.methods.technique import Technique
@@ -41,6 +45,8 @@ BATCH, RATE, WARM = 32, 1e-4, 10
 WAYS = ("plain Trainer", "trillium fp32", "trillium")
 FEW = 200
 FEW_WAYS = (f"{FEW} rows, whole batches", f"{FEW} rows, passes by length")
+TOGETHER, LONG_BATCH, LONG_STEPS, LONG_WARM = 25, 8, 16, 3
+LONG_WAYS = ("long texts, dropout of attention", "long texts")
 
 
 class Stamps(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
@@ -53,9 +59,9 @@ class Stamps(TrainerCallback):  # type: ignore[misc]  # transformers ships no ty
         """Note the moment."""
         self.at.append(time.perf_counter())
 
-    def speed(self) -> float:
-        """Return steps a second."""
-        return (len(self.at) - 1 - WARM) / (self.at[-1] - self.at[WARM])
+    def speed(self, warm: int = WARM) -> float:
+        """Return steps a second, the first `warm` left out."""
+        return (len(self.at) - 1 - warm) / (self.at[-1] - self.at[warm])
 
 
 class WatchingStamps(Technique, Stamps):
@@ -134,11 +140,16 @@ def ours(base: str, steps: int, way: str) -> dict[str, float]:
     train, held = rows()
     precision = "fp32" if way == WAYS[1] else best_precision()
     train = train[:FEW] if way in FEW_WAYS else train
+    long, batch = way in LONG_WAYS, BATCH
+    if long:
+        batch, steps = LONG_BATCH, LONG_STEPS
+        train, held = joined(train), joined(held)
+        attention.LONG = 10**6 if way == LONG_WAYS[0] else attention.LONG
     tree = {
         "base": base,
         "data": {"rows": {}},
         "heads": {"label": {"kind": "classify", "data": "rows"}},
-        "train": {"epochs": 50, "steps": steps, "batch": BATCH, "rate": RATE, "precision": precision},
+        "train": {"epochs": 50, "steps": steps, "batch": batch, "rate": RATE, "precision": precision},
     }
     home, stamps = load_settings().home, WatchingStamps()
     with tempfile.TemporaryDirectory() as aside:
@@ -150,22 +161,28 @@ def ours(base: str, steps: int, way: str) -> dict[str, float]:
         opened.model.divides = way != FEW_WAYS[0]
         opened.tune(progress=False, watchers=[stamps])
         told = validate(opened.model, opened.feed, valid, opened.recipe.train.precision)
-    return {"steps/s": stamps.speed(), "macro F1": told["label"]}
+    return {"steps/s": stamps.speed(LONG_WARM if long else WARM), "macro F1": told["label"]}
+
+
+def joined(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return texts of TOGETHER rows each, with the label of the first."""
+    starts = range(0, len(rows) - TOGETHER, TOGETHER)
+    return [{**rows[i], "text": " ".join(row["text"] for row in rows[i : i + TOGETHER])} for i in starts]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Training steps a second beside the plain Trainer.")
     parser.add_argument("--base", default=DEFAULT_BASE)
     parser.add_argument("--steps", type=int, default=120)
-    parser.add_argument("--way", choices=(*WAYS, *FEW_WAYS), help="one way, in this process")
+    parser.add_argument("--way", choices=(*WAYS, *FEW_WAYS, *LONG_WAYS), help="one way, in this process")
     args = parser.parse_args()
     if args.way:
         run = plain(args.base, args.steps) if args.way == WAYS[0] else ours(args.base, args.steps, args.way)
-        print(json.dumps(run))
+        print(json.dumps({**run, "GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}))
         return
     print(f"{args.base}, {args.steps} steps of {BATCH}; trillium takes {best_precision()} here")
-    for ways in (WAYS, FEW_WAYS):
-        print("\n| way | steps/s | ratio | macro F1 on held-out rows |\n|---|---|---|---|")
+    for ways in (WAYS, FEW_WAYS, LONG_WAYS):
+        print("\n| way | steps/s | ratio | macro F1 on held-out rows | GB |\n|---|---|---|---|---|")
         slow = None
         for way in ways:
             same = ["--base", args.base, "--steps", str(args.steps)]
@@ -175,7 +192,10 @@ def main() -> None:
             found = json.loads(made.stdout.splitlines()[-1])
             slow = slow or found["steps/s"]
             speed = found["steps/s"]
-            print(f"| {way} | {speed:.2f} | {speed / slow:.2f} | {found['macro F1']:.4f} |", flush=True)
+            print(
+                f"| {way} | {speed:.2f} | {speed / slow:.2f} | {found['macro F1']:.4f} | {found['GB']:.1f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
