@@ -12,12 +12,12 @@ from dashboards.parts import badge, heading, safe, show, table, tag
 from dashboards.wording import T, name_of
 from shared.web.client import ServiceClient
 
-READING = ("support", "sentiment")  # applications whose model reads what arrives
+ARRIVE = {"recommender": "items"}  # else texts that are answered or scored
 
 
 def tab(app: str, version: Version) -> None:
     """Show both; recent texts are compared when asked, since the model reads them all for it."""
-    if version.live and app in READING:
+    if version.live:
         _arrived(app, version)
     _engines(version)
 
@@ -26,7 +26,7 @@ def _arrived(app: str, version: Version) -> None:
     kept = f"drift-{app}-{version.ref}"
     text, button = st.columns([70, 30], gap="small", vertical_alignment="center")
     with text:
-        show(heading(T("models.recent")), tag("div", safe(T("models.recent_note")), "tr-sub"))
+        show(heading(T("models.recent")), tag("div", safe(T(f"recent_note.{_what(app)}")), "tr-sub"))
     with (
         button,
         st.container(horizontal=True, horizontal_alignment="right", key="drift-act"),
@@ -37,10 +37,14 @@ def _arrived(app: str, version: Version) -> None:
                 st.session_state[kept] = connect.client(ServiceClient, app).drift()
     told = st.session_state.get(kept)
     if isinstance(told, Mapping):
-        _compared(told)
+        _compared(told, _what(app))
 
 
-def _compared(told: Mapping[str, Any]) -> None:
+def _what(app: str) -> str:
+    return ARRIVE.get(app, "texts")
+
+
+def _compared(told: Mapping[str, Any], what: str) -> None:
     if not told["figures"]:
         states.empty("recent" if told["reference"] else "reference")
         return
@@ -59,7 +63,7 @@ def _compared(told: Mapping[str, Any]) -> None:
     show(
         tag(
             "div",
-            safe(T("models.recent_rows", current=told["current"], reference=told["reference"])),
+            safe(T(f"recent_rows.{what}", current=told["current"], reference=told["reference"])),
             "tr-sub",
         ),
         table([T(f"models.recent_{name}") for name in _COLUMNS], rows, right=(2, 3)),

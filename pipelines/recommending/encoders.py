@@ -15,6 +15,7 @@ from services.recommender.whitening import WhitenedEncoder, Whitening
 from shared.artifacts.store import Ref
 from shared.finetuning import cards
 from shared.finetuning.recipe import Recipe
+from shared.models.reference import Profile, sample
 from shared.models.text_model import TextModel
 from shared.storage.engine import Database
 
@@ -23,13 +24,15 @@ FEWEST = 64  # pairs; with fewer there is nothing to learn and the frozen base s
 
 @dataclass(frozen=True)
 class Candidate:
-    """An encoder with what it makes of the catalogue: `vectors` (rows, dim), whitened."""
+    """An encoder with what it makes of the catalogue: `vectors` (rows, dim), whitened; `usual` is what it
+    says, not whitened, of a sample of it, to compare later items with."""
 
     name: str
     folder: Path
     encoder: WhitenedEncoder
     whitening: Whitening
     vectors: FloatArray
+    usual: Profile
 
 
 def whitened(name: str, folder: Path, db: Database, rows: Sequence[ItemRow]) -> Candidate:
@@ -37,7 +40,10 @@ def whitened(name: str, folder: Path, db: Database, rows: Sequence[ItemRow]) -> 
     model = TextModel.load(folder, slot="bulk")
     raw = encode_rows(db, model, rows)
     whitening = Whitening.fit(raw)
-    return Candidate(name, folder, WhitenedEncoder(model, whitening), whitening, whitening.apply(raw))
+    (head,) = [head for head in model.heads.values() if head.kind == "embed"]
+    some = sample(range(len(rows)))
+    usual = Profile.of([head], [rows[i].text for i in some], {head.name: raw[some]})
+    return Candidate(name, folder, WhitenedEncoder(model, whitening), whitening, whitening.apply(raw), usual)
 
 
 def frozen(place: Workplace, base: str) -> Path:
@@ -87,11 +93,12 @@ def tuned(
 
 
 def store_model(place: Workplace, chosen: Candidate, **about: Any) -> Ref:
-    """Store `chosen` as the next model artifact: its folder and its whitening."""
+    """Store `chosen` as the next model artifact: its folder, its whitening, what the catalogue was like."""
     recipe_hash, data_hash = about.pop("recipe_hash", None), about.pop("data_hash", None)
     with place.store.create(place.model_name, "model", recipe_hash=recipe_hash, data_hash=data_hash) as draft:
         shutil.copytree(chosen.folder, draft.path, dirs_exist_ok=True)
         chosen.whitening.save(draft.path / WHITENING)
+        chosen.usual.save(draft.path)
         cards.write(draft.path, place.model_name)
         draft.metrics, draft.extra = dict(about.pop("metrics", {})), {"encoder": chosen.name, **about}
     return draft.artifact.ref

@@ -175,6 +175,8 @@ def _store_parts(
         metrics={"validation": chosen.valid},
         base=inputs.recipe.base,
         tuning=chosen.report,
+        ledger=identity_of(place),
+        sequence=head,
     )
     vectors = chosen.candidate.vectors
     index = store_index(place, model, chosen.candidate.encoder, data.ids, vectors, head)
@@ -248,7 +250,7 @@ def _reindex(place: Workplace, db: Database, base: str, *, promote: bool) -> dic
         parts: dict[str, Ref] = {}
     else:
         made = whitened("frozen", frozen(place, base), db, rows)
-        model = store_model(place, made, base=base)
+        model = store_model(place, made, base=base, ledger=identity_of(place), sequence=head)
         encoder, vectors, parts = made.encoder, made.vectors, {MODEL: model}
     ids = [row.id for row in rows]
     parts[INDEX] = store_index(place, model, encoder, ids, vectors, head)

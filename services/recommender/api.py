@@ -52,6 +52,7 @@ def create(
         store=store,
         ladder=LADDER,
         clock=clock,
+        recent=app.recent,
     )
 
 

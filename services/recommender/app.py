@@ -22,7 +22,14 @@ from services.recommender.profiles import Profile, of_items, profile_at
 from services.recommender.rank import Weights
 from services.recommender.settings import AppSettings
 from services.recommender.slate import Place, compose, favourites
-from services.recommender.store import SlateRow, acts_of, add_events, open_database, popularity_of
+from services.recommender.store import (
+    SlateRow,
+    acts_of,
+    add_events,
+    newest_texts,
+    open_database,
+    popularity_of,
+)
 from shared.artifacts.live import Live, Pointer
 from shared.artifacts.store import ArtifactStore
 from shared.clock import Clock, SystemClock
@@ -57,6 +64,13 @@ class RecommenderApp:
         except TrilliumError as error:
             return error.detail
         return None
+
+    def recent(self, most: int) -> list[str]:
+        """Return the texts of the newest `most` items that came or changed after the live encoder's
+        training, newest first."""
+        db, (_, serving) = self.database(), self.live.current()
+        with db.read() as session:
+            return newest_texts(session, serving.learned, most)
 
     def recommend(self, asked: Asked, *, explain: bool = False) -> Recommendations:
         """Return the slate for `asked` and keep it; raises NotFound for an unknown item."""

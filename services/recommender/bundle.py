@@ -58,13 +58,15 @@ class Ranking(BaseModel):
 
 @dataclass(frozen=True)
 class Serving:
-    """A loaded bundle: `model` and `index` are what answers name."""
+    """A loaded bundle: `model` and `index` are what answers name; items with a number above `learned` came
+    after the encoder's training."""
 
     model: str
     index: str
     encoder: Encoder
     catalogue: Catalogue
     ranking: Ranking
+    learned: int
 
 
 def load_model(path: Path, threads: int | None = None, engine: Runtime = "auto") -> Encoder:
@@ -99,7 +101,11 @@ def load(bundle: Artifact, db: Database, load_encoder: LoadModel) -> Serving:
     ranking, matrix = load_ranker(bundle)
     with db.read() as session:
         # Numbers of another table say nothing about this one: then every item is newer than the index.
-        same = ledger().identity(session) == bundle.parent(INDEX).manifest.extra.get("ledger")
-    catalogue = Catalogue(index, meta.sequence if same else 0, encoder, matrix)
+        identity = ledger().identity(session)
+    snapshot = meta.sequence if identity == bundle.parent(INDEX).manifest.extra.get("ledger") else 0
+    known = bundle.parent(MODEL).manifest.extra
+    # A model from before this was kept: what is newer than the index is what can be told.
+    learned = int(known.get("sequence", 0)) if known.get("ledger") == identity else snapshot
+    catalogue = Catalogue(index, snapshot, encoder, matrix)
     catalogue.catch_up(db)
-    return Serving(str(bundle.ref), bundle.manifest.parents[INDEX], encoder, catalogue, ranking)
+    return Serving(str(bundle.ref), bundle.manifest.parents[INDEX], encoder, catalogue, ranking, learned)

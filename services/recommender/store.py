@@ -161,6 +161,12 @@ def items_page(session: Session, after: str, limit: int, q: str | None) -> list[
     return list(session.scalars(query.order_by(ItemRow.id).limit(limit)))
 
 
+def newest_texts(session: Session, after: int, most: int) -> list[str]:
+    """Return the texts of the newest `most` items whose sequence number is above `after`, newest first."""
+    query = select(ItemRow.text).where(ItemRow.sequence > after, ItemRow.deleted.is_(False))
+    return list(session.scalars(query.order_by(ItemRow.sequence.desc()).limit(most)))
+
+
 def catalogue_rows(db: Database) -> tuple[list[ItemRow], int]:
     """Return all items by id, and the sequence number that they are at."""
     with db.read() as session:

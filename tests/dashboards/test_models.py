@@ -72,6 +72,15 @@ def test_recent_texts_are_compared_when_asked(page: AppTest, fakes: dict[str, An
     assert not page.exception
 
 
+def test_items_that_came_are_compared_with_the_catalogue_then(page: AppTest) -> None:
+    page.segmented_control(key="models-app").set_value("recommender").run()
+    page.button(key="drift-compare").click().run()
+    body = html_of(page)
+    assert "500 later items beside 412 of the catalogue then" in body
+    assert "Labels given" not in body
+    assert not page.exception
+
+
 def test_only_the_live_version_is_compared_with_what_arrives(page: AppTest) -> None:
     page.session_state["versions-support"] = {"picked": "support@3"}
     page.run()

@@ -8,19 +8,26 @@ import sys
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from pipelines.flow import workplace
 from pipelines.recommending.publishing import compact, index_items
 from pipelines.recommending.reading import ORDER_START, read_events, read_items
 from pipelines.samples.recommender.generate import HERE, write
+from services.recommender.api import create
 from services.recommender.app import build
-from services.recommender.domain import Asked
+from services.recommender.client import RecommenderClient
+from services.recommender.domain import Asked, Item
 from services.recommender.store import EventRow, catalogue_rows, ledger, open_database, to_document
 from shared.artifacts.store import ArtifactStore
 from shared.clock import SystemClock, parse_time
 from shared.errors import BadInput, NotFound, UsageError
 from shared.settings import load_settings
+from shared.storage.engine import database_for
+from shared.storage.migrate import open_checked
 from shared.testing.tiny_models import tiny_bert
+from shared.web.accounts import Accounts
+from shared.web.accounts import Base as AccountsBase
 
 NOW = parse_time("2026-06-01")[0]
 RECIPE = """
@@ -164,6 +171,38 @@ def test_an_index_alone_serves_and_folds_in_what_the_api_changed(tmp_path, train
         index_items(place, path, ["nothing"], base=None, promote=True)
     assert {row.id for row in catalogue_rows(db)[0]} == left
     db.close()
+
+
+def test_items_that_came_later_are_compared_with_the_catalogue_that_was_learned(tmp_path, trained, base):
+    home = tmp_path / "home"
+    shutil.copytree(trained[0] / "work", home / "work")  # the base is exported there
+    words = ["bread flour oven", "tent stove rain"]
+    rows = [(f"i{n}", f"number {n}", words[n % 2]) for n in range(40)]
+    path = write_csv(tmp_path / "items.csv", ["item_id", "title", "description"], rows)
+    place = workplace(load_settings({"home": str(home)}, env={}), "recommender")
+    index_items(place, path, [], base=str(base), promote=True)
+    with open_checked(database_for(place.settings, "accounts", AccountsBase.metadata)) as accounts:
+        _, key = Accounts(accounts).create_key("test", ["recommender:viewer"])
+    with TestClient(create(place.settings)) as http, open_database(place.settings) as db:
+        client = RecommenderClient("http://test", token=key, http=http)
+
+        def come(rows):
+            with db.write() as session:
+                ledger().upsert(session, [to_document(Item(*row)) for row in rows])
+
+        def told():
+            found = client.drift()
+            return found["reference"], found["current"], {one["what"] for one in found["figures"]}
+
+        assert told() == (40, 0, set())
+        come([(f"i{n}", f"number {n}", f"{words[n % 2]} 0") for n in range(7)])
+        assert told() == (40, 7, set())
+        come([(f"new{n}", "rain rain", "rain " * 30) for n in range(30)])
+        assert told() == (40, 37, {"length", "vector"})
+        assert client.drift()["moved"]
+        compact(place)  # a newer index, the same encoder: what came after its training stays what came
+    with TestClient(create(place.settings)) as http:
+        assert RecommenderClient("http://test", token=key, http=http).drift()["current"] == 37
 
 
 @pytest.mark.parametrize(
