@@ -14,6 +14,7 @@ from pipelines.answering.limits import cut, foreign_questions
 from pipelines.answering.tickets import Tickets, read_tickets
 from pipelines.flow import Workplace, publish, step
 from pipelines.gate import Verdict, check_index, compare_classifiers
+from pipelines.serving_slots import with_slots
 from services.support.bundle import INDEX, LIMITS, MODEL, Model, load_model
 from services.support.decide import Limits
 from services.support.domain import FloatArray
@@ -46,7 +47,9 @@ def train(
     _check(recipe)
     live = place.live()
     rows = read_tickets(tickets, place.settings.home, seed=recipe.train.seed)
-    folder, report = _tuned(place, recipe, rows, progress=progress)
+    tuned, report = _tuned(place, recipe, rows, progress=progress)
+    # Before limits and verdict: they hold for the engine that answers.
+    folder = with_slots(place, recipe, tuned, rows.sha256, "question", rows.valid, rows.train)
     model = TextModel.load(folder)
     verdict = judge(model, rows, live)
     verdict.metrics["validation"] = report["metrics"]

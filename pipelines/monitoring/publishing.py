@@ -10,6 +10,7 @@ import numpy as np
 from pipelines.flow import Workplace, publish, step
 from pipelines.gate import Verdict, compare_classifiers
 from pipelines.monitoring.labelled import Labelled, read_labelled
+from pipelines.serving_slots import with_slots
 from services.sentiment.score import SENTIMENT, TOPICS, TOPICS_FILE
 from services.sentiment.topics import DEFAULT, Topic, read_topics, to_csv
 from shared.artifacts.store import Artifact, Ref
@@ -41,8 +42,9 @@ def run(
     described = read_topics(topics) if topics else None
     rows = read_labelled(data, recipe, place.settings.home)
     recipe = fitting(recipe, rows)
-    folder, report = _tuned(place, recipe, rows, progress=progress)
-    model = TextModel.load(folder)
+    tuned, report = _tuned(place, recipe, rows, progress=progress)
+    folder = with_slots(place, recipe, tuned, rows.sha256, "text", rows.valid, rows.train)
+    model = TextModel.load(folder, slot="bulk")  # which the worker scores with
     verdict = judge(model, rows, live)
     verdict.metrics["validation"] = report["metrics"]
     with place.store.create(
@@ -109,7 +111,7 @@ def judge(model: TextModel, rows: Labelled, live: Artifact | None) -> Verdict:
     texts = [row["text"] for row in rows.test]
     truth = [row["sentiment"] for row in rows.test]
     said = model.run(texts)
-    old = TextModel.load(live.parent(MODEL).path) if live is not None else None
+    old = TextModel.load(live.parent(MODEL).path, slot="bulk") if live is not None else None
     before = old.run(texts) if old is not None else None
     name = str(live.ref) if live is not None else "live"
     plain = tfidf_svm([row["text"] for row in rows.train], [row["sentiment"] for row in rows.train], texts)

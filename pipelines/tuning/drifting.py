@@ -32,7 +32,7 @@ def drifted(model: Model, file: Path, *, home: Path, reference: Path | None = No
     """
     if (model.path / "generator.json").is_file():
         raise BadInput(f"{model.name} writes replies; drift is told of models that label, grade or compare")
-    served = TextModel.load(model.path)
+    served = TextModel.load(model.path, engine="onnx")  # which said what was kept, whatever serves
     if served.paired or served.compares:
         raise BadInput(f"{model.name} reads two texts at a time; drift is told of models of single texts")
     if reference is None:

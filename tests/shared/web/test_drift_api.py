@@ -4,6 +4,7 @@ import pytest
 
 from shared.artifacts.live import BUNDLE
 from shared.errors import Unavailable
+from shared.models.card import CARD, GRAPH, SELF_TEST, ModelCard, Slot
 from shared.models.reference import FILE, Profile
 from shared.models.text_model import TextModel
 from shared.testing.tiny_models import tiny_rows
@@ -26,7 +27,7 @@ def viewer(world):
 
 @pytest.fixture
 def live(world, folder):
-    def publish(reference):
+    def publish(reference, **slots):
         with world.store.create("app-model", "model") as draft:
             shutil.copytree(folder, draft.path, dirs_exist_ok=True)
             (draft.path / FILE).unlink(missing_ok=True)
@@ -34,6 +35,8 @@ def live(world, folder):
                 model = TextModel.load(folder, threads=1)
                 heads = [head for head in model.heads.values() if head.kind in ("classify", "embed")]
                 Profile.of(heads, reference, model.raw(model.encode(reference))).save(draft.path)
+            card = ModelCard.read(draft.path).model_copy(update={"slots": slots})
+            (draft.path / CARD).write_text(card.model_dump_json())
         with world.store.create("app", BUNDLE, parents={"model": draft.artifact.ref}) as bundle:
             pass
         admin = ServiceClient("http://testserver", token=world.keys["admin"], http=world.client)
@@ -58,6 +61,25 @@ def test_usual_texts_are_steady_and_others_have_moved(world, viewer, live):
     found = viewer.drift()
     assert found["moved"]
     assert {one["what"] for one in found["figures"] if one["moved"]} >= {"length", "vector"}
+
+
+def test_an_engine_with_a_calibration_of_its_own_is_no_drift(world, viewer, live):
+    slot = Slot(
+        engine="onnx",
+        precision="fp32",
+        path=GRAPH,
+        threads=1,
+        self_test=SELF_TEST,
+        tolerance=1e-3,
+        temperatures={"intent": 5.0},
+    )
+    live(USUAL, interactive=slot)
+    served = TextModel.load(world.store.open("app-model").path)
+    plain = TextModel.load(world.store.open("app-model").path, engine="onnx")
+    chances = [one.run(USUAL).probabilities["intent"].max(1).mean() for one in (served, plain)]
+    assert chances[0] < chances[1] - 0.1
+    world.texts[:] = USUAL
+    assert not viewer.drift()["moved"]
 
 
 def test_few_texts_and_a_model_without_a_reference_give_no_figure(world, viewer, live):
