@@ -61,13 +61,13 @@ def _sample(card: ModelCard, recipe: Recipe, text: str, valid: Rows, train: Rows
 
     heads = {head.name: head for head in card.heads if head.kind in ("classify", "multilabel")}
     target = {name: recipe.heads[name].target for name in heads}
+
+    def is_known(row: Mapping[str, Any]) -> bool:
+        return all(h.kind != "classify" or row[target[name]] in h.labels for name, h in heads.items())
+
     # A label that training never had can't be marked: such rows tell of their text alone.
-    told = [
-        all(head.kind != "classify" or row[target[name]] in head.labels for name, head in heads.items())
-        for row in valid
-    ]
-    known = [row for row, is_known in zip(valid, told, strict=True) if is_known][:TEXTS]
-    rows = [*known, *(row for row, is_known in zip(valid, told, strict=True) if not is_known), *train]
+    known = [row for row in valid if is_known(row)][:TEXTS]
+    rows = [*known, *(row for row in valid if not is_known(row)), *train]
     if len(rows) < FEWEST:
         return None
     truth: dict[str, Any] = {}

@@ -11,6 +11,7 @@ from shared.artifacts.live import Pointer
 from shared.artifacts.store import Artifact, ArtifactStore
 from shared.evaluation.baselines import tfidf_svm
 from shared.evaluation.classification import accuracy
+from shared.models.card import SlotName
 from shared.models.text_model import TextModel
 
 TOO_EASY = 0.95  # a plain method above this means that the data shows nothing
@@ -50,7 +51,8 @@ def _live(store: ArtifactStore, app: str) -> Artifact:
 def _classified(store: ArtifactStore, app: str, head: str, train: str, text: str, label: str) -> list[Figure]:
     known, unseen = rows_of(SAMPLES / app / train), rows_of(SAMPLES / app / "held_out.csv")
     texts, truth = [row[text] for row in unseen], [row[label] for row in unseen]
-    model = TextModel.load(_live(store, app).parent("model").path)
+    slot: SlotName = "bulk" if app == "sentiment" else "interactive"  # what the application serves with
+    model = TextModel.load(_live(store, app).parent("model").path, slot=slot)
     shares = model.run(texts, query=app == "support").probabilities[head]
     said = [model.heads[head].labels[int(i)] for i in shares.argmax(1)]
     plain = tfidf_svm([row[text] for row in known], [row[label] for row in known], texts)

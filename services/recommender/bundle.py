@@ -100,8 +100,8 @@ def load(bundle: Artifact, db: Database, load_encoder: LoadModel) -> Serving:
     index, meta = flat.load(bundle.parent(INDEX).path, encoder.fingerprint)
     ranking, matrix = load_ranker(bundle)
     with db.read() as session:
-        # Numbers of another table say nothing about this one: then every item is newer than the index.
         identity = ledger().identity(session)
+    # Numbers of another table say nothing about this one: then every item is newer than the index.
     snapshot = meta.sequence if identity == bundle.parent(INDEX).manifest.extra.get("ledger") else 0
     known = bundle.parent(MODEL).manifest.extra
     # A model from before this was kept: what is newer than the index is what can be told.

@@ -1,6 +1,7 @@
 """How often support hands over what its documents can't answer, and what that costs of what they can.
 
     python tests/benchmarks/support_handoff.py
+    python tests/benchmarks/support_handoff.py --recipe FILE    # another than ships, such as other engines
 
 The example help centre, with tickets of all 20 intents and with those of 13: then the other 7 are questions
 that documents answer and no ticket knows. Every held-out question is asked, and the foreign ones of
@@ -9,6 +10,7 @@ where no passage and no intent's middle is nearer than what tells validation que
 foreign ones.
 """
 
+import argparse
 import csv
 import tempfile
 from collections.abc import Sequence
@@ -47,11 +49,11 @@ def tickets_without(intents: Sequence[str], path: Path) -> Path:
     return path
 
 
-def measure(missing: Sequence[str], home: Path) -> None:
+def measure(missing: Sequence[str], home: Path, recipe: Path) -> None:
     """Train and index in `home`, then ask every question and print the shares."""
     place = workplace(load_settings({"home": str(home)}), "support")
     tickets = tickets_without(missing, home / "tickets.csv")
-    publishing.train(place, tickets, Recipe.read(default_recipe()), promote=True)
+    publishing.train(place, tickets, Recipe.read(recipe), promote=True)
     publishing.index(place, SUPPORT / "articles", [], base=None, promote=True)
     held = rows_of(SUPPORT / "held_out.csv")
     parts = {
@@ -96,11 +98,14 @@ def plain(
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="What support hands over, and what that costs.")
+    parser.add_argument("--recipe", type=Path, default=default_recipe())
+    recipe = parser.parse_args().recipe
     intents = sorted({row["intent"] for row in rows_of(SUPPORT / "tickets.csv")})
     print(f"{'tickets of':<11} {'questions':<18} {'':>4} {'ours':>8} {'plain':>8}   share handed over")
     for missing in ([], intents[::EVERY]):
         with tempfile.TemporaryDirectory() as home:
-            measure(missing, Path(home))
+            measure(missing, Path(home), recipe)
 
 
 if __name__ == "__main__":
