@@ -112,7 +112,7 @@ class Train(_Part):
     resolved recipe keeps it.
 
     `steps` ends the training before its epochs do; `minutes` becomes such a number after at most 20 trial
-    steps, and the resolved recipe keeps that number in its place.
+    steps, less what is read beside the steps, and the resolved recipe keeps that number in its place.
 
     `layer_decay` multiplies the rate from layer to layer downwards. `unfreeze` layers more are trained each
     epoch, from the top; 0 trains all at once. `dropout` replaces the base's own. `rdrop` pulls two passes

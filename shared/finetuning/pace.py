@@ -13,6 +13,7 @@ import torch
 from shared.artifacts.files import write_json
 from shared.finetuning import processes
 from shared.finetuning.backbone import HeadedModel
+from shared.finetuning.blending import SHARES
 from shared.finetuning.collate import Collator
 from shared.finetuning.examples import Example
 from shared.finetuning.preparing import time_share
@@ -23,7 +24,8 @@ REHEARSAL = 20  # steps
 SHARE = 5  # a rehearsal takes at most one in so many of the training's steps
 SHORT, PART = 3, 0.1  # a rehearsal ends after this many steps when they took this part of the minutes
 FILE = "pace.json"
-_FORWARD = 1 / 3  # of a step: what a validation row costs beside a training row
+LEAST = 0.5  # of the minutes is kept for steps, whatever is read beside them
+_FORWARD = 1 / 3  # of a step: what a row that is only read costs beside one that is learnt from
 
 
 def paced(
@@ -60,6 +62,9 @@ def fitting_steps(
 ) -> int | None:
     """Return how many steps fit into `train.minutes`, at least 20, or None where all `whole` steps do.
 
+    What is read beside them counts too: `valid` validation rows an epoch, the training rows that heads are
+    first fitted on, the validation rows for each share of a blend; LEAST of the minutes stays for steps.
+
     20 steps are run on a copy and thrown away; a fifth of the training's, but three, where that is less;
     three where they are long beside the minutes; none where the training has no more than 20. What was found
     is kept in `work`, so that a run that is resumed keeps its number.
@@ -72,13 +77,20 @@ def fitting_steps(
         return kept
     rows = recipe.train.batch * recipe.train.accumulate
     rehearsal = min(REHEARSAL, max(SHORT, whole // SHARE))
-    seconds = _seconds(recipe, model, collator, train, rehearsal) * (
-        1 + _FORWARD * valid / max(len(train), 1)
-    )
-    fit = math.floor(60 * float(recipe.train.minutes or 0) / max(seconds * rows, 1e-9))
+    alone = _seconds(recipe, model, collator, train, rehearsal)
+    seconds = alone * (1 + _FORWARD * valid / max(len(train), 1))
+    whole_time = 60 * float(recipe.train.minutes or 0)
+    beside = _FORWARD * alone * _read_beside(recipe, len(train), valid)
+    fit = math.floor(max(whole_time - beside, LEAST * whole_time) / max(seconds * rows, 1e-9))
     steps = None if fit >= whole else max(REHEARSAL, fit)
     write_json(known, {"steps": steps, "seconds_per_row": seconds})
     return steps
+
+
+def _read_beside(recipe: Recipe, train: int, valid: int) -> int:
+    """Return how many rows are read before the first step and after the last."""
+    fitted = train if recipe.train.start == "frozen" else 0
+    return fitted + (len(SHARES) * valid if recipe.train.blend == "auto" else 0)
 
 
 def _seconds(

@@ -7,7 +7,7 @@ from shared.finetuning.bases import resolve
 from shared.finetuning.collate import Collator
 from shared.finetuning.examples import examples, head_specs
 from shared.finetuning.feeding import Feed
-from shared.finetuning.pace import FILE, REHEARSAL, SHORT, fitting_steps
+from shared.finetuning.pace import FILE, LEAST, REHEARSAL, SHORT, fitting_steps
 from shared.finetuning.train import load
 
 INTENT = {"intent": {"kind": "classify", "data": "rows"}}
@@ -17,7 +17,7 @@ INTENT = {"intent": {"kind": "classify", "data": "rows"}}
 def rehearse(recipe, rows, tmp_path):
     """Return how many steps fit and how many batches were read to tell."""
 
-    def run(whole, **train):
+    def run(whole, valid=0, **train):
         set_seed(0)
         made, data = recipe(heads=INTENT, train=train), {"rows": rows}
         specs = head_specs(made, data)
@@ -29,7 +29,7 @@ def rehearse(recipe, rows, tmp_path):
             return collate(batch)
 
         learnt = examples(made, specs, data, "train")
-        return fitting_steps(made, model, counted, learnt, 0, whole, tmp_path), len(read)
+        return fitting_steps(made, model, counted, learnt, valid, whole, tmp_path), len(read)
 
     return run
 
@@ -50,3 +50,27 @@ def test_a_rehearsal_goes_on_where_there_is_time_and_is_not_repeated(rehearse):
 
 def test_a_rehearsal_is_short_beside_the_training(rehearse):
     assert rehearse(50, minutes=60.0) == (None, 2 + 10)
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "steps"),
+    [
+        ({"start": "random"}, 0, 30),
+        ({"start": "random"}, 1, 22),  # a third of a step for each step's rows: 30 / (4 / 3)
+        ({}, 0, 29),  # the rows that the heads are fitted on: 30 - 1 / 3
+        ({"blend": "auto"}, 1, 20),  # six times more at the end: (30 - 1 / 3 - 6 / 3) / (4 / 3)
+    ],
+)
+def test_rows_that_are_only_read_take_their_part_of_the_minutes(
+    rehearse, rows, monkeypatch, train, valid, steps
+):
+    count = len(rows.train)
+    monkeypatch.setattr("shared.finetuning.pace._seconds", lambda *_: 1.0)  # of a row
+    found, _ = rehearse(1000, valid=valid * count, minutes=30 * count / 60, batch=count, **train)
+    assert found == steps
+
+
+def test_half_of_the_minutes_stays_for_steps(rehearse, rows, monkeypatch):
+    monkeypatch.setattr("shared.finetuning.pace._seconds", lambda *_: 1.0)
+    found, _ = rehearse(1000, valid=100 * len(rows.train), minutes=100, batch=1, blend="auto")
+    assert found == 6000 * LEAST // (1 + 100 / 3)
