@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from shared.artifacts.files import write_json
-from shared.finetuning import processes
+from shared.finetuning import probe, processes
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.blending import SHARES
 from shared.finetuning.collate import Collator
@@ -89,7 +89,7 @@ def fitting_steps(
 
 def _read_beside(recipe: Recipe, train: int, valid: int) -> int:
     """Return how many rows are read before the first step and after the last."""
-    fitted = train if recipe.train.start == "frozen" else 0
+    fitted = min(train, probe.MOST) if recipe.train.start == "frozen" else 0
     return fitted + (len(SHARES) * valid if recipe.train.blend == "auto" else 0)
 
 

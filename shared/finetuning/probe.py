@@ -5,6 +5,7 @@ ones in the first steps (Kumar et al. 2022, Fine-Tuning can Distort Pretrained F
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -27,6 +28,8 @@ FROZEN = (*FITTED, "similarity", "embed")  # kinds that a base has without any t
 C = 30.0  # suits labels that are right: intents of customers
 STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)  # that "auto" tries; noisy labels want a low one
 LOOKED_AT = 4000  # rows, which is enough to tell such steps apart
+MOST = 20_000  # rows that heads are fitted on where the body is tuned after them
+EACH = 20  # rows of each label among them, where it has so many
 ALPHAS = tuple(10 ** (power / 3) for power in range(-6, 7))  # .01 to 100
 
 
@@ -60,6 +63,30 @@ def encode(
             read(len(batch))
     model.train(training)
     return np.stack([found[text] for text in texts]) if texts else np.zeros((0, model.width), np.float32)
+
+
+def start_rows(model: HeadedModel, examples: Sequence[Example], seed: int) -> list[int]:
+    """Return the positions, rising, of the rows that tell enough for a start: all up to MOST.
+
+    Of more, MOST drawn by `seed`, and of every label of a classify or multilabel head the first EACH drawn.
+    """
+    if len(examples) <= MOST:
+        return list(range(len(examples)))
+    order = np.random.default_rng(seed).permutation(len(examples)).tolist()
+    chosen, met = set(order[:MOST]), Counter[tuple[str, int]]()
+    for i in order:
+        own = [(name, label) for name in model.specs for label in _labels_of(model.specs[name], examples[i])]
+        if any(met[label] < EACH for label in own):
+            chosen.add(i)
+        met.update(own)
+    return sorted(chosen)
+
+
+def _labels_of(spec: HeadSpec, example: Example) -> list[int]:
+    target = example.targets.get(spec.name)
+    if target is None or spec.kind not in ("classify", "multilabel"):
+        return []
+    return [int(target)] if spec.kind == "classify" else np.flatnonzero(np.asarray(target)).tolist()
 
 
 def fit_heads(

@@ -111,7 +111,6 @@ def started(
     also returns the `c` of the fit."""
     frozen = recipe.method.kind == "frozen"
     precision = "fp32" if frozen else recipe.train.precision
-    texts = [example.text for example in train]
     keeps = any(head.keep for head in recipe.heads.values()) and not frozen
     fits = any(s.kind in probe.FITTED and s.name not in model.inherited for s in model.specs.values())
     fits = fits and (frozen or recipe.train.start == "frozen")
@@ -119,6 +118,9 @@ def started(
     prompted = recipe.method.kind in PROMPTED
     vectors, c = None, probe.C
     imprints = bool(model.fresh) and recipe.train.start == "frozen"
+    whole = frozen or keeps or imprints
+    read = range(len(train)) if whole else probe.start_rows(model, train, recipe.train.seed)
+    texts = [train[i].text for i in read]
     if keeps or imprints or (fits and not prompted):
         vectors = probe.encode(model, feed, texts, precision=precision)
     if keeps and vectors is not None:
@@ -130,7 +132,8 @@ def started(
     if fits:
         if vectors is None or prompted:
             vectors = probe.encode(model, feed, texts, precision=precision)
-        c = probe.fit_heads(model, vectors, train, c=recipe.method.c, seed=recipe.train.seed)
+        rows = [train[i] for i in read]
+        c = probe.fit_heads(model, vectors, rows, c=recipe.method.c, seed=recipe.train.seed)
     if frozen or recipe.train.start == "frozen":
         probe.fit_similarities(model, feed, train, precision=precision)
         token_probe.fit(model, feed, train, seed=recipe.train.seed, precision=precision)

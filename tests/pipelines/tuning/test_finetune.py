@@ -10,7 +10,7 @@ from pipelines.cli import main
 from pipelines.data import Table
 from pipelines.tuning import defaults
 from pipelines.tuning.conll import read_conll
-from pipelines.tuning.sides import hold_out, share_of
+from pipelines.tuning.sides import MOST, hold_out, share_of
 from pipelines.tuning.tasks import TASKS, named, read_task
 from shared.artifacts.store import ArtifactStore
 from shared.errors import BadInput
@@ -350,3 +350,4 @@ def test_every_label_is_on_both_sides_and_texts_stay_together():
     again, _ = hold_out(TASKS["classify"], list(reversed(rows)), 0.2)
     assert sorted(row["text"] for row in again) == sorted(row["text"] for row in train)
     assert share_of(100) > share_of(10_000)
+    assert share_of(1_000_000) == MOST / 1_000_000
