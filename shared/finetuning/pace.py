@@ -11,9 +11,8 @@ from pathlib import Path
 import torch
 
 from shared.artifacts.files import write_json
-from shared.finetuning import probe, processes
+from shared.finetuning import blending, probe, processes
 from shared.finetuning.backbone import HeadedModel
-from shared.finetuning.blending import SHARES
 from shared.finetuning.collate import Collator
 from shared.finetuning.examples import Example
 from shared.finetuning.preparing import time_share
@@ -90,7 +89,8 @@ def fitting_steps(
 def _read_beside(recipe: Recipe, train: int, valid: int) -> int:
     """Return how many rows are read before the first step and after the last."""
     fitted = min(train, probe.MOST) if recipe.train.start == "frozen" else 0
-    return fitted + (len(SHARES) * valid if recipe.train.blend == "auto" else 0)
+    compared = len(blending.SHARES) * min(valid, blending.LOOKED_AT)
+    return fitted + (compared if recipe.train.blend == "auto" else 0)
 
 
 def _seconds(

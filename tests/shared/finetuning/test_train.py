@@ -190,6 +190,26 @@ def test_the_best_share_has_the_least_loss_of_all(recipe, rows, tiny, tmp_path):
     assert blend_best(model, feed, start, [], "fp32") == UNSEEN
 
 
+def test_of_many_validation_rows_a_share_is_chosen_on_some(recipe, rows, tiny, tmp_path, monkeypatch):
+    made = recipe(heads={"intent": {"kind": "classify", "data": "rows", "label": "label"}})
+    specs = head_specs(made, {"rows": rows})
+    valid = examples(made, specs, {"rows": rows}, "valid")
+    model, tokenizer, longest = load(resolve(str(tiny), home=tmp_path), made, specs)
+    read, said = [], blending.said_in_training
+
+    def counted(model, feed, rows, precision):
+        read.append([row.text for row in rows])
+        return said(model, feed, rows, precision)
+
+    monkeypatch.setattr(blending, "said_in_training", counted)
+    monkeypatch.setattr(blending, "LOOKED_AT", 4)
+    blend_best(model, Feed(tokenizer, longest), dict(model.state_dict()), valid, "fp32")
+    assert len(valid) > 4
+    assert len(read) == len(SHARES)
+    assert len(read[0]) == 4
+    assert all(own == read[0] for own in read)
+
+
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_the_chosen_share_given_as_a_number_makes_the_same_model(recipe, rows, tmp_path, monkeypatch, share):
     monkeypatch.setattr(blending, "SHARES", (share,))
