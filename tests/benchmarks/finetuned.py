@@ -139,19 +139,22 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
     """Return (method, metric, "value [low, high]") over the runs of one set and base."""
     if all("truth" in row for row in rows):
         return list(_labelled(rows))
-    found = []
-    for metric in rows[0]["metrics"]:
-        values = [row["metrics"][metric] for row in rows]
-        if len(values) == 1:
-            shown = _shown(*values[0])
-        else:
-            means = [value[0] for value in values]
-            shown = f"{np.mean(means):.4f} (runs {min(means):.4f} to {max(means):.4f})"
-        found.append(("tuned", metric, shown))
-    # Of several runs the first: the plain methods see the same rows in each.
+    found = [
+        ("tuned", metric, _over([row["metrics"][metric] for row in rows])) for metric in rows[0]["metrics"]
+    ]
     for method, metrics in rows[0].get("plain", {}).items():
-        found += [(method, metric, _shown(*values)) for metric, values in metrics.items()]
+        found += [
+            (method, metric, _over([row["plain"][method][metric] for row in rows])) for metric in metrics
+        ]
     return found
+
+
+def _over(values: Sequence[Sequence[float]]) -> str:
+    """Return the figure with its interval where all runs have the same, else the mean and the range."""
+    if all(list(value) == list(values[0]) for value in values):
+        return _shown(*values[0])
+    means = [value[0] for value in values]
+    return f"{np.mean(means):.4f} (runs {min(means):.4f} to {max(means):.4f})"
 
 
 def _shown(value: float, low: float, high: float) -> str:
