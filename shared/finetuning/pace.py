@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from shared.artifacts.files import write_json
-from shared.finetuning import blending, probe, processes
+from shared.finetuning import blending, probe, processes, token_probe
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.collate import Collator
 from shared.finetuning.examples import Example
@@ -23,6 +23,7 @@ REHEARSAL = 20  # steps
 SHARE = 5  # a rehearsal takes at most one in so many of the training's steps
 SHORT, PART = 3, 0.1  # a rehearsal ends after this many steps when they took this part of the minutes
 FILE = "pace.json"
+WORDS = 20  # of a tagged row, as a rule
 LEAST = 0.5  # of the minutes is kept for steps, whatever is read beside them
 _FORWARD = 1 / 3  # of a step: what a row that is only read costs beside one that is learnt from
 
@@ -79,16 +80,20 @@ def fitting_steps(
     alone = _seconds(recipe, model, collator, train, rehearsal)
     seconds = alone * (1 + _FORWARD * valid / max(len(train), 1))
     whole_time = 60 * float(recipe.train.minutes or 0)
-    beside = _FORWARD * alone * _read_beside(recipe, len(train), valid)
+    beside = _FORWARD * alone * _read_beside(recipe, model, len(train), valid)
     fit = math.floor(max(whole_time - beside, LEAST * whole_time) / max(seconds * rows, 1e-9))
     steps = None if fit >= whole else max(REHEARSAL, fit)
     write_json(known, {"steps": steps, "seconds_per_row": seconds})
     return steps
 
 
-def _read_beside(recipe: Recipe, train: int, valid: int) -> int:
-    """Return how many rows are read before the first step and after the last."""
-    fitted = min(train, probe.MOST) if recipe.train.start == "frozen" else 0
+def _read_beside(recipe: Recipe, model: HeadedModel, train: int, valid: int) -> int:
+    """Return about how many rows are read before the first step and after the last."""
+    kinds = {spec.kind for name, spec in model.specs.items() if name not in model.inherited}
+    most = probe.MOST if kinds.intersection((*probe.FITTED, "similarity")) else 0
+    if kinds.intersection(token_probe.FITTED):
+        most = max(most, token_probe.MOST // WORDS)
+    fitted = min(train, most) if recipe.train.start == "frozen" else 0
     compared = len(blending.SHARES) * min(valid, blending.LOOKED_AT)
     return fitted + (compared if recipe.train.blend == "auto" else 0)
 

@@ -17,9 +17,9 @@ INTENT = {"intent": {"kind": "classify", "data": "rows"}}
 def rehearse(recipe, rows, tmp_path):
     """Return how many steps fit and how many batches were read to tell."""
 
-    def run(whole, valid=0, **train):
+    def run(whole, valid=0, heads=INTENT, **train):
         set_seed(0)
-        made, data = recipe(heads=INTENT, train=train), {"rows": rows}
+        made, data = recipe(heads=heads, train=train), {"rows": rows}
         specs = head_specs(made, data)
         model, tokenizer, length = load(resolve(made.base, home=tmp_path), made, specs)
         collate, read = Collator(specs, Feed(tokenizer, length)), []
@@ -68,6 +68,13 @@ def test_rows_that_are_only_read_take_their_part_of_the_minutes(
     monkeypatch.setattr("shared.finetuning.pace._seconds", lambda *_: 1.0)  # of a row
     found, _ = rehearse(1000, valid=valid * count, minutes=30 * count / 60, batch=count, **train)
     assert found == steps
+
+
+def test_heads_that_nothing_is_fitted_for_take_nothing(rehearse, rows, monkeypatch):
+    monkeypatch.setattr("shared.finetuning.pace._seconds", lambda *_: 1.0)
+    count = len(rows.train)
+    hidden = {"words": {"kind": "mlm", "data": "rows"}}
+    assert rehearse(1000, heads=hidden, minutes=30 * count / 60, batch=count)[0] == 30
 
 
 def test_half_of_the_minutes_stays_for_steps(rehearse, rows, monkeypatch):
