@@ -14,12 +14,13 @@ from shared.finetuning.calibrate import log_loss, temperature
 from shared.finetuning.examples import Example
 from shared.finetuning.feeding import Feed
 from shared.finetuning.outputs import placed, said_in_training, stacked
+from shared.finetuning.probe import MOST
 from shared.finetuning.validate import validate
 from shared.models.heads import LABELLED
 
 SHARES = (1.0, 0.85, 0.7, 0.5, 0.3, 0.15)  # of the tuned weights, that "auto" tries
 UNSEEN = 0.7  # without rows to choose on
-LOOKED_AT = 2000  # validation rows, which is enough to tell shares apart
+PART = 0.1  # of the rows that heads are first fitted on: so many validation rows tell shares apart
 Weights = Mapping[str, torch.Tensor]
 
 
@@ -31,21 +32,31 @@ def blend(model: HeadedModel, start: Weights, share: float) -> None:
                 own.lerp_(start[name].to(own.device), 1 - share)
 
 
+def looked_at(valid: int, start_rows: int | None = None) -> int:
+    """Return how many validation rows are read for each share, where `start_rows` are for the start."""
+    return min(valid, max(1, round(PART * (start_rows or MOST))))
+
+
 def blend_best(
-    model: HeadedModel, feed: Feed, start: Weights, valid: Sequence[Example], precision: str
+    model: HeadedModel,
+    feed: Feed,
+    start: Weights,
+    valid: Sequence[Example],
+    precision: str,
+    most: int | None = None,
 ) -> float:
     """Blend with the share of SHARES that has the least loss on `valid` (of equal ones the largest), and
     return it; UNSEEN where there are no such rows.
 
-    At most LOOKED_AT rows, always the same, are looked at. The loss is that of probabilities with a
+    At most `most` rows, always the same, are looked at. The loss is that of probabilities with a
     temperature of their own: a share is to be right, calibration comes later. Heads without probabilities
     count by what their validation score lacks to 1.
     """
     if not valid:
         blend(model, start, UNSEEN)
         return UNSEEN
-    if len(valid) > LOOKED_AT:
-        drawn = np.random.default_rng(0).permutation(len(valid))[:LOOKED_AT]
+    if most is not None and len(valid) > most:
+        drawn = np.random.default_rng(0).permutation(len(valid))[:most]
         valid = [valid[i] for i in sorted(drawn)]
     end = {name: part.clone() for name, part in model.state_dict().items()}
     losses = []

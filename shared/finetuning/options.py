@@ -100,7 +100,8 @@ class Train(_Part):
     """How long and how hard. "auto" values are settled by `Recipe.resolved` before the hash is taken.
 
     `rate` is the body's, `head_rate` the heads'. `start` "frozen" begins with heads fitted on the
-    frozen base, so that training starts from the plain method's answer. `accumulate` micro-batches
+    frozen base, so that training starts from the plain method's answer; `start_rows` is how many rows at
+    most that reads (20,000), and a blend a tenth of it. `accumulate` micro-batches
     of `batch` rows make a step (times the processes under torchrun). `contrast` adds a supervised
     contrastive loss to classify heads, with this weight, and lets rows stand beside one of their label.
     `warmup` is the share of steps with a rising rate.
@@ -112,7 +113,8 @@ class Train(_Part):
     resolved recipe keeps it.
 
     `steps` ends the training before its epochs do; `minutes` becomes such a number after at most 20 trial
-    steps, less what is read beside the steps, and the resolved recipe keeps that number in its place.
+    steps, less what is read beside the steps (where that would be much, `start_rows` becomes smaller), and
+    the resolved recipe keeps both numbers in its place.
 
     `layer_decay` multiplies the rate from layer to layer downwards. `unfreeze` layers more are trained each
     epoch, from the top; 0 trains all at once. `dropout` replaces the base's own. `rdrop` pulls two passes
@@ -155,6 +157,7 @@ class Train(_Part):
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, ge=0)
     start: Literal["frozen", "random"] = "frozen"
+    start_rows: int | None = Field(None, ge=1)
     layer_decay: float = Field(1.0, gt=0, le=1)
     unfreeze: int = Field(0, ge=0)
     dropout: float | None = Field(None, ge=0, lt=1)

@@ -24,6 +24,8 @@ SHARE = 5  # a rehearsal takes at most one in so many of the training's steps
 SHORT, PART = 3, 0.1  # a rehearsal ends after this many steps when they took this part of the minutes
 FILE = "pace.json"
 WORDS = 20  # of a tagged row, as a rule
+READING = 0.25  # of the minutes for the rows that heads are first fitted on; a blend then takes .15 at most
+FEWEST = 2000  # such rows, however short the time
 LEAST = 0.5  # of the minutes is kept for steps, whatever is read beside them
 _FORWARD = 1 / 3  # of a step: what a row that is only read costs beside one that is learnt from
 
@@ -37,21 +39,22 @@ def paced(
     whole: int,
     work: Path,
 ) -> Recipe:
-    """Return the recipe with steps in place of minutes; as it is where it has none or trains no body."""
+    """Return the recipe with `steps` and `start_rows` in place of minutes; as it is without minutes or where
+    no body is trained."""
     if recipe.train.minutes is None or recipe.method.kind == "frozen" or recipe.train.steps:
         return recipe
     # Two runs share the time, and so do models that are trained first.
     parts = (2.2 if recipe.train.refit else 1) * time_share(recipe)
     recipe = _with(recipe, minutes=recipe.train.minutes / parts)
-    steps = processes.share(lambda: fitting_steps(recipe, model, collator, train, valid, whole, work))
-    return _with(recipe, steps=steps, minutes=None)
+    fits = processes.share(lambda: fitting(recipe, model, collator, train, valid, whole, work))
+    return _with(recipe, **fits, minutes=None)
 
 
 def _with(recipe: Recipe, **changes: object) -> Recipe:
     return recipe.model_copy(update={"train": recipe.train.model_copy(update=changes)})
 
 
-def fitting_steps(
+def fitting(
     recipe: Recipe,
     model: HeadedModel,
     collator: Collator,
@@ -59,43 +62,62 @@ def fitting_steps(
     valid: int,
     whole: int,
     work: Path,
-) -> int | None:
-    """Return how many steps fit into `train.minutes`, at least 20, or None where all `whole` steps do.
+) -> dict[str, int | None]:
+    """Return what of a training fits into `train.minutes`: `steps`, at least 20, and `start_rows`; both None
+    where all `whole` steps fit beside all that is read.
 
-    What is read beside them counts too: `valid` validation rows an epoch, the training rows that heads are
-    first fitted on, the validation rows for each share of a blend; LEAST of the minutes stays for steps.
+    What is read beside steps counts too: `valid` validation rows an epoch, the training rows that heads are
+    first fitted on, the validation rows for each share of a blend. Where the fit would take more than READING
+    of the minutes, `start_rows` are as many as that allows, at least FEWEST; LEAST of the minutes stays for
+    steps.
 
     20 steps are run on a copy and thrown away; a fifth of the training's, but three, where that is less;
     three where they are long beside the minutes; none where the training has no more than 20. What was found
-    is kept in `work`, so that a run that is resumed keeps its number.
+    is kept in `work`, so that a run that is resumed keeps its numbers.
     """
     if whole <= REHEARSAL:
-        return None
+        return {"steps": None, "start_rows": recipe.train.start_rows}
     known = work / FILE
     if known.is_file():
-        kept: int | None = json.loads(known.read_text("utf-8"))["steps"]
-        return kept
-    rows = recipe.train.batch * recipe.train.accumulate
+        kept = json.loads(known.read_text("utf-8"))
+        return {"steps": kept["steps"], "start_rows": kept.get("start_rows")}
     rehearsal = min(REHEARSAL, max(SHORT, whole // SHARE))
     alone = _seconds(recipe, model, collator, train, rehearsal)
-    seconds = alone * (1 + _FORWARD * valid / max(len(train), 1))
-    whole_time = 60 * float(recipe.train.minutes or 0)
-    beside = _FORWARD * alone * _read_beside(recipe, model, len(train), valid)
-    fit = math.floor(max(whole_time - beside, LEAST * whole_time) / max(seconds * rows, 1e-9))
-    steps = None if fit >= whole else max(REHEARSAL, fit)
-    write_json(known, {"steps": steps, "seconds_per_row": seconds})
-    return steps
+    fits = _fitting(recipe, model, alone, len(train), valid, whole)
+    write_json(known, {**fits, "seconds_per_row": alone})
+    return fits
 
 
-def _read_beside(recipe: Recipe, model: HeadedModel, train: int, valid: int) -> int:
+def _fitting(
+    recipe: Recipe, model: HeadedModel, alone: float, train: int, valid: int, whole: int
+) -> dict[str, int | None]:
+    """Return `steps` and `start_rows` where a row alone takes so many seconds, forwards and backwards."""
+    time_left, asked = 60 * float(recipe.train.minutes or 0), recipe.train.start_rows
+    forward = max(_FORWARD * alone, 1e-12)
+    step = recipe.train.batch * recipe.train.accumulate * (alone + forward * valid / max(train, 1))
+
+    def fit(start_rows: int | None) -> int:
+        beside = forward * _read_beside(recipe, model, train, valid, start_rows)
+        return math.floor(max(time_left - beside, LEAST * time_left) / max(step, 1e-9))
+
+    if fit(asked) >= whole:
+        return {"steps": None, "start_rows": asked}
+    most = max(FEWEST, math.floor(READING * time_left / forward))
+    if most < min(train, asked or probe.MOST) and _read_beside(recipe, model, train, valid, asked):
+        asked = most
+    return {"steps": min(whole, max(REHEARSAL, fit(asked))), "start_rows": asked}
+
+
+def _read_beside(recipe: Recipe, model: HeadedModel, train: int, valid: int, start_rows: int | None) -> int:
     """Return about how many rows are read before the first step and after the last."""
     kinds = {spec.kind for name, spec in model.specs.items() if name not in model.inherited}
-    most = probe.MOST if kinds.intersection((*probe.FITTED, "similarity")) else 0
-    if kinds.intersection(token_probe.FITTED):
-        most = max(most, token_probe.MOST // WORDS)
-    fitted = min(train, most) if recipe.train.start == "frozen" else 0
-    compared = len(blending.SHARES) * min(valid, blending.LOOKED_AT)
-    return fitted + (compared if recipe.train.blend == "auto" else 0)
+    most = 0
+    if recipe.train.start == "frozen" and kinds.intersection((*probe.FITTED, "similarity")):
+        most = start_rows or probe.MOST
+    elif recipe.train.start == "frozen" and kinds.intersection(token_probe.FITTED):
+        most = token_probe.MOST // WORDS
+    compared = len(blending.SHARES) * blending.looked_at(valid, start_rows)
+    return min(train, most) + (compared if recipe.train.blend == "auto" else 0)
 
 
 def _seconds(

@@ -65,15 +65,18 @@ def encode(
     return np.stack([found[text] for text in texts]) if texts else np.zeros((0, model.width), np.float32)
 
 
-def start_rows(model: HeadedModel, examples: Sequence[Example], seed: int) -> list[int]:
-    """Return the positions, rising, of the rows that tell enough for a start: all up to MOST.
+def start_rows(
+    model: HeadedModel, examples: Sequence[Example], seed: int, most: int | None = None
+) -> list[int]:
+    """Return the positions, rising, of the rows that tell enough for a start: all up to `most` (MOST).
 
-    Of more, MOST drawn by `seed`, and of every label of a classify or multilabel head the first EACH drawn.
+    Of more, so many drawn by `seed`, and of every label of classify and multilabel heads the first EACH.
     """
-    if len(examples) <= MOST:
+    most = most or MOST
+    if len(examples) <= most:
         return list(range(len(examples)))
     order = np.random.default_rng(seed).permutation(len(examples)).tolist()
-    chosen, met = set(order[:MOST]), Counter[tuple[str, int]]()
+    chosen, met = set(order[:most]), Counter[tuple[str, int]]()
     for i in order:
         own = [(name, label) for name in model.specs for label in _labels_of(model.specs[name], examples[i])]
         if any(met[label] < EACH for label in own):

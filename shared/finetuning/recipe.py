@@ -231,7 +231,7 @@ class Recipe(_Part):
         aside: Any = {"data": {"__all__": {"files", "valid", "test"}}, "train": {"track"}}
         # Parts that came later count where they are used: a recipe without them keeps its hash.
         aside |= {name: True for name in (*_BESIDE, "cloze", "compress") if getattr(self, name) is None}
-        aside["train"] |= {name for name in ("pairs", "hide") if not getattr(self.train, name)}
+        aside["train"] |= {name for name in ("pairs", "hide", "start_rows") if not getattr(self.train, name)}
         aside["method"] = {"depth"} if self.method.depth is None else set()
         tree = self.model_dump(mode="json", exclude=aside)
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()

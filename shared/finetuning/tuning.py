@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from shared.finetuning import loop, pairing, probe, token_probe
+from shared.finetuning import blending, loop, pairing, probe, token_probe
 from shared.finetuning.backbone import HeadedModel
 from shared.finetuning.blending import blend, blend_best
 from shared.finetuning.collate import Collator, masker
@@ -98,7 +98,8 @@ def _blended(
     if share != "auto":
         blend(model, start, share)
         return None
-    share = blend_best(model, feed, start, valid, recipe.train.precision)
+    looked_at = blending.looked_at(len(valid), recipe.train.start_rows)
+    share = blend_best(model, feed, start, valid, recipe.train.precision, looked_at)
     if share == 1:  # then as the recipe with that number would have it
         model.load_state_dict(load_file(work / BEST))
     return share
@@ -119,7 +120,8 @@ def started(
     vectors, c = None, probe.C
     imprints = bool(model.fresh) and recipe.train.start == "frozen"
     whole = frozen or keeps or imprints
-    read = range(len(train)) if whole else probe.start_rows(model, train, recipe.train.seed)
+    seed, most = recipe.train.seed, recipe.train.start_rows
+    read = range(len(train)) if whole else probe.start_rows(model, train, seed, most)
     texts = [train[i].text for i in read]
     if keeps or imprints or (fits and not prompted):
         vectors = probe.encode(model, feed, texts, precision=precision)
@@ -133,8 +135,8 @@ def started(
         if vectors is None or prompted:
             vectors = probe.encode(model, feed, texts, precision=precision)
         rows = [train[i] for i in read]
-        c = probe.fit_heads(model, vectors, rows, c=recipe.method.c, seed=recipe.train.seed)
+        c = probe.fit_heads(model, vectors, rows, c=recipe.method.c, seed=seed)
     if frozen or recipe.train.start == "frozen":
         probe.fit_similarities(model, feed, train, precision=precision)
-        token_probe.fit(model, feed, train, seed=recipe.train.seed, precision=precision)
+        token_probe.fit(model, feed, train, seed=seed, precision=precision)
     return train, c

@@ -7,7 +7,7 @@ from shared.finetuning.bases import resolve
 from shared.finetuning.collate import Collator
 from shared.finetuning.examples import examples, head_specs
 from shared.finetuning.feeding import Feed
-from shared.finetuning.pace import FILE, LEAST, REHEARSAL, SHORT, fitting_steps
+from shared.finetuning.pace import FEWEST, FILE, LEAST, READING, REHEARSAL, SHORT, fitting
 from shared.finetuning.train import load
 
 INTENT = {"intent": {"kind": "classify", "data": "rows"}}
@@ -17,7 +17,7 @@ INTENT = {"intent": {"kind": "classify", "data": "rows"}}
 def rehearse(recipe, rows, tmp_path):
     """Return how many steps fit and how many batches were read to tell."""
 
-    def run(whole, valid=0, heads=INTENT, **train):
+    def run(whole, valid=0, heads=INTENT, times=1, **train):
         set_seed(0)
         made, data = recipe(heads=heads, train=train), {"rows": rows}
         specs = head_specs(made, data)
@@ -28,9 +28,12 @@ def rehearse(recipe, rows, tmp_path):
             read.append(len(batch))
             return collate(batch)
 
-        learnt = examples(made, specs, data, "train")
-        return fitting_steps(made, model, counted, learnt, valid, whole, tmp_path), len(read)
+        learnt = times * examples(made, specs, data, "train")
+        found = fitting(made, model, counted, learnt, valid, whole, tmp_path)
+        fits.append(found["start_rows"])
+        return found["steps"], len(read)
 
+    fits = run.start_rows = []
     return run
 
 
@@ -79,5 +82,18 @@ def test_heads_that_nothing_is_fitted_for_take_nothing(rehearse, rows, monkeypat
 
 def test_half_of_the_minutes_stays_for_steps(rehearse, rows, monkeypatch):
     monkeypatch.setattr("shared.finetuning.pace._seconds", lambda *_: 1.0)
-    found, _ = rehearse(1000, valid=100 * len(rows.train), minutes=100, batch=1, blend="auto")
-    assert found == 6000 * LEAST // (1 + 100 / 3)
+    found, _ = rehearse(1000, valid=100 * len(rows.train), minutes=50, batch=1, blend="auto")
+    assert found == 3000 * LEAST // (1 + 100 / 3)
+    assert rehearse.start_rows == [None]  # so few rows are all read
+
+
+def test_of_very_many_rows_fewer_are_read_where_the_time_is_short(rehearse, rows, monkeypatch, tmp_path):
+    monkeypatch.setattr("shared.finetuning.pace._seconds", lambda *_: 1.0)
+    times = 10_000 // len(rows.train) + 1
+    long, short, shortest = 60 * 60, 3 * 60, 10
+    for minutes in (long, short, shortest):
+        (tmp_path / FILE).unlink(missing_ok=True)
+        rehearse(10**6, times=times, minutes=minutes)
+    (tmp_path / FILE).unlink()
+    assert rehearse(10**6, times=times, minutes=shortest, start="random")[0] == shortest * 60 // 8
+    assert rehearse.start_rows == [None, round(READING * short * 60 * 3), FEWEST, None]

@@ -3,8 +3,10 @@
 from collections import Counter
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from shared.finetuning import probe
+from shared.finetuning import pace, probe
 from shared.finetuning.bases import resolve
 from shared.finetuning.examples import Example, examples, head_specs
 from shared.finetuning.rows import Rows
@@ -66,3 +68,29 @@ def test_only_those_rows_are_read_where_the_body_is_tuned_after(recipe, rows, tm
     frozen = recipe(heads={"intent": {"kind": "classify", "data": "rows"}}, method={"kind": "frozen"})
     finetune(frozen, {"rows": rows}, tmp_path / "frozen", home=tmp_path, progress=False)
     assert read == [every]
+
+
+def test_the_resolved_recipe_keeps_how_many_rows_and_makes_the_same_model(
+    recipe, rows, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pace, "REHEARSAL", 2)
+    monkeypatch.setattr(pace, "FEWEST", 10)
+    monkeypatch.setattr(pace, "_seconds", lambda *_: 1.0)
+    heads = {"intent": {"kind": "classify", "data": "rows"}}
+    asked = recipe(heads=heads, train={"minutes": 0.4, "blend": "auto", "epochs": 4})
+    report = finetune(asked, {"rows": rows}, tmp_path / "first", home=tmp_path, progress=False)
+    train = report.recipe.train
+    assert (train.minutes, train.steps, train.start_rows) == (None, 2, 24 * pace.READING * 3)
+    monkeypatch.undo()
+    again = finetune(report.recipe, {"rows": rows}, tmp_path / "again", home=tmp_path, progress=False)
+    assert again.recipe_hash == report.recipe_hash
+    models = [load_file(tmp_path / name / "heads.safetensors") for name in ("first", "again")]
+    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+
+
+def test_recipes_that_say_nothing_of_it_keep_their_hash(recipe):
+    assert (
+        recipe().hash()
+        == recipe(train={"start_rows": None}).hash()
+        != recipe(train={"start_rows": 5000}).hash()
+    )

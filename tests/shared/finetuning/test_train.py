@@ -202,8 +202,7 @@ def test_of_many_validation_rows_a_share_is_chosen_on_some(recipe, rows, tiny, t
         return said(model, feed, rows, precision)
 
     monkeypatch.setattr(blending, "said_in_training", counted)
-    monkeypatch.setattr(blending, "LOOKED_AT", 4)
-    blend_best(model, Feed(tokenizer, longest), dict(model.state_dict()), valid, "fp32")
+    blend_best(model, Feed(tokenizer, longest), dict(model.state_dict()), valid, "fp32", 4)
     assert len(valid) > 4
     assert len(read) == len(SHARES)
     assert len(read[0]) == 4
