@@ -30,7 +30,8 @@ def command(
         float, typer.Option(min=0.01, max=1, help="In-scope accuracy to keep on validation rows.")
     ] = 0.94,
     minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="Bound of the training; 30 without a recipe.")
+        float | None,
+        typer.Option(min=0.01, help="Bound of the training and what is read for it; 30 without a recipe."),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the training.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the training, 0 by default.")] = None,

@@ -78,6 +78,7 @@ def _used(train: Train) -> list[str]:
         "checkpointing",
         "fsdp",
         "pairs",
+        "start_rows",
     )
     defaults: dict[str, Any] = {name: Train.model_fields[name].default for name in names}
     return [name for name in names if getattr(train, name) != defaults[name]]

@@ -96,16 +96,16 @@ def _fitting(
     forward = max(_FORWARD * alone, 1e-12)
     step = recipe.train.batch * recipe.train.accumulate * (alone + forward * valid / max(train, 1))
 
-    def fit(start_rows: int | None) -> int:
+    def steps_with(start_rows: int | None) -> int:
         beside = forward * _read_beside(recipe, model, train, valid, start_rows)
         return math.floor(max(time_left - beside, LEAST * time_left) / max(step, 1e-9))
 
-    if fit(asked) >= whole:
+    if steps_with(asked) >= whole:
         return {"steps": None, "start_rows": asked}
     most = max(FEWEST, math.floor(READING * time_left / forward))
     if most < min(train, asked or probe.MOST) and _read_beside(recipe, model, train, valid, asked):
         asked = most
-    return {"steps": min(whole, max(REHEARSAL, fit(asked))), "start_rows": asked}
+    return {"steps": min(whole, max(REHEARSAL, steps_with(asked))), "start_rows": asked}
 
 
 def _read_beside(recipe: Recipe, model: HeadedModel, train: int, valid: int, start_rows: int | None) -> int:

@@ -122,7 +122,8 @@ def started(
     whole = frozen or keeps or imprints
     seed, most = recipe.train.seed, recipe.train.start_rows
     read = range(len(train)) if whole else probe.start_rows(model, train, seed, most)
-    texts = [train[i].text for i in read]
+    rows = [train[i] for i in read]
+    texts = [row.text for row in rows]
     if keeps or imprints or (fits and not prompted):
         vectors = probe.encode(model, feed, texts, precision=precision)
     if keeps and vectors is not None:
@@ -134,9 +135,8 @@ def started(
     if fits:
         if vectors is None or prompted:
             vectors = probe.encode(model, feed, texts, precision=precision)
-        rows = [train[i] for i in read]
         c = probe.fit_heads(model, vectors, rows, c=recipe.method.c, seed=seed)
     if frozen or recipe.train.start == "frozen":
-        probe.fit_similarities(model, feed, train, precision=precision)
+        probe.fit_similarities(model, feed, rows, precision=precision)
         token_probe.fit(model, feed, train, seed=seed, precision=precision)
     return train, c

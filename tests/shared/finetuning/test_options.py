@@ -225,6 +225,10 @@ def test_the_order_follows_from_seed_and_epoch():
             "frozen trains no weight.*train.adversarial",
         ),
         ({"method": {"kind": "frozen"}, "train": {"hide": 0.1}}, "frozen trains no weight.*train.hide"),
+        (
+            {"method": {"kind": "frozen"}, "train": {"start_rows": 9}},
+            "frozen trains no weight.*train.start_rows",
+        ),
         ({"method": {"kind": "lora"}, "train": {"layer_decay": 0.9}}, "train.layer_decay needs method full"),
         ({"method": {"kind": "prefix"}, "train": {"unfreeze": 1}}, "train.unfreeze needs method full"),
         (
