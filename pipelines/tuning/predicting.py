@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from pipelines.tuning.tasks import TASKS, Task, named, read_task
-from shared.errors import BadInput
 from shared.models.card import ModelCard
 from shared.models.heads import GRADED, FloatArray, HeadSpec
 from shared.models.out_of_scope import Places
@@ -69,14 +68,21 @@ def _task(heads: Sequence[HeadSpec], told: Mapping[str, Any]) -> Task:
     kinds = {head.kind for head in heads}
     if "similarity" in kinds:
         return TASKS["score"]
-    for kind in ("span", "score", "entity", "tag"):
+    for kind in ("span", "score"):
         if kind in kinds:
-            if len(kinds) > 1 and kind == "tag":
-                break  # other heads read the text; the words are then taken from it
             return TASKS[kind]
-    source = told.get("heads", {}).get(heads[0].name, {}).get("data")
-    column = told.get("data", {}).get(source, {}).get("text", "text")
-    return named(TASKS["mlm"], column if column != "text" else None, None)
+    if "entity" in kinds:
+        return named(TASKS["entity"], *_columns(next(h for h in heads if h.kind == "entity"), told))
+    if kinds == {"tag"}:  # beside other heads, which read the text, the words are taken from it
+        return TASKS["tag"]
+    return named(TASKS["mlm"], _columns(heads[0], told)[0], None)
+
+
+def _columns(spec: HeadSpec, told: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the names of a head's columns of texts and of labels, each where training had another one."""
+    head = told.get("heads", {}).get(spec.name, {})
+    text = told.get("data", {}).get(head.get("data"), {}).get("text", "text")
+    return text if text != "text" else None, head.get("label") or None
 
 
 class _Refusal:
@@ -109,7 +115,7 @@ def _said(
         elif head.kind == "entity":
             read = zip(raw[head.name], encodings, strict=True)
             found[head.name] = [
-                _spans(model, head, text, row, (values, encoding.offsets))
+                _spans(model, head, text, row.get(task.target[0]) or [], (values, encoding.offsets))
                 for text, row, (values, encoding) in zip(texts, rows, read, strict=True)
             ]
         else:
@@ -170,15 +176,12 @@ def _places(tokens: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def _spans(
-    model: TextModel, head: HeadSpec, text: str, row: Row, read: tuple[FloatArray, Offsets]
+    model: TextModel,
+    head: HeadSpec,
+    text: str,
+    given: Sequence[Mapping[str, Any]],
+    read: tuple[FloatArray, Offsets],
 ) -> dict[str, Any]:
-    given = row.get("spans") or []
-    for span in given:
-        if not 0 <= span["start"] < span["end"] <= len(text):
-            raise BadInput(
-                f"line {row['_line']}: a span is {span['start']} to {span['end']}; "
-                f"its text has {len(text)} characters"
-            )
     places = [(span["start"], span["end"]) for span in given]
     shares = span_probabilities(model, head.name, text, places, read)
     return {

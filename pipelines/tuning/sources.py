@@ -89,7 +89,7 @@ def _joined(tasks: Sequence[Task]) -> Task:
     texts = list(dict.fromkeys(column for task in tasks for column in task.texts))
     rest = tuple(dict.fromkeys(c for task in tasks for c in (*task.target, *task.other) if c not in texts))
     verbatim = tuple(dict.fromkeys(column for task in tasks for column in task.verbatim))
-    return Task("several", tuple(texts), rest, blank=rest, verbatim=verbatim)
+    return Task("several", tuple(texts), rest, blank=rest, verbatim=verbatim, parts=tuple(tasks))
 
 
 def without_label(given: Given, source: str, column: str, label: str) -> Given:

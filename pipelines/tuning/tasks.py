@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.data import Rejected, Table, keep_rejected, normalised, read_rows
+from pipelines.data import LINE, Rejected, Table, keep_rejected, normalised, read_rows
 from pipelines.reading.formats import SUFFIXES
 from pipelines.tuning.conll import read_conll
 from shared.errors import BadInput
+from shared.finetuning import cells
 from shared.finetuning.examples import labels_of
 from shared.telemetry import logger
 
@@ -21,7 +22,8 @@ class Task:
     """What the files of a task look like.
 
     `texts` are the columns that are read, `target` those that are to be learnt (a blank one makes a row bad,
-    unless it is in `blank`), `other` may be there. `verbatim` columns are kept to the character.
+    unless it is in `blank`), `other` may be there. `verbatim` columns are kept to the character. `parts` are
+    the tasks of several heads that read the same rows.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Task:
     other: tuple[str, ...] = ()
     blank: tuple[str, ...] = ()
     verbatim: tuple[str, ...] = ()
+    parts: tuple["Task", ...] = ()
 
     @property
     def required(self) -> list[str]:
@@ -87,7 +90,7 @@ def read_task(task: Task, path: Path, home: Path, *, learn: bool = True) -> Tabl
         required = task.required if learn else list(task.texts)
         optional = [column for column in (*task.target, *task.other) if column not in required]
         table = read_rows(path, required=required, optional=optional, verbatim=task.verbatim)
-    table = _checked(task, table)
+    table = _checked(task, table, learn)
     kept = keep_rejected(table, home)
     if kept:
         line, why = table.rejected[0]
@@ -106,14 +109,14 @@ def _suffix(path: Path) -> str:
     return suffixes[-1] if suffixes else ""
 
 
-def _checked(task: Task, table: Table) -> Table:
-    """Bring cells of structure into one form; a row where that can't be done is rejected with its line."""
+def _checked(task: Task, table: Table, learn: bool) -> Table:
+    """Bring cells of structure into one form; a row that can't be learnt from is rejected with its line."""
     rows: list[dict[str, Any]] = []
     for row in table.rows:
         try:
-            rows.append(_formed(task, row))
-        except (TypeError, ValueError, KeyError) as error:
-            table.refused.append(Rejected(row["_line"], str(error), json.dumps(row, default=str)[:10_000]))
+            rows.append(formed(task, row, learn=learn))
+        except (BadInput, TypeError, ValueError, KeyError) as error:
+            table.refused.append(Rejected(row[LINE], str(error), json.dumps(row, default=str)[:10_000]))
     table.refused.sort(key=lambda one: one.line)
     if not rows:
         line, why = table.rejected[0]
@@ -123,19 +126,43 @@ def _checked(task: Task, table: Table) -> Table:
     return replace(table, rows=rows)
 
 
-def _formed(task: Task, row: Mapping[str, Any]) -> dict[str, Any]:
-    found = dict(row)
-    if task.name == "tag":
-        for column in ("tokens", "tags"):
-            if found.get(column) is not None:
-                found[column] = [str(one) for one in _list(found[column], column)]
-    if task.name == "entity" and found.get(task.target[0]) is not None:
-        found[task.target[0]] = [_span(one) for one in _list(found[task.target[0]], "spans")]
-    if task.name == "multilabel":
-        found[task.target[0]] = labels_of(_parsed(found.get(task.target[0])))
-    if task.name in ("regress", "score") and found.get(task.target[0]) is not None:
-        found[task.target[0]] = float(found[task.target[0]])
-    return found
+def formed(task: Task, row: Mapping[str, Any], *, learn: bool = True) -> dict[str, Any]:
+    """Return a row with its cells of structure as lists, numbers and spans.
+
+    Without `learn` what is to be learnt stays as it is. Raises BadInput, TypeError, ValueError or KeyError,
+    each with the reason, for a row that a head of this task can't learn from.
+    """
+    found = {name: value for name, value in row.items() if name != LINE}  # the caller tells the line
+    for part in task.parts or (task,):
+        _form(part, found, learn, alone=not task.parts)
+    return {**found, **({LINE: row[LINE]} if LINE in row else {})}
+
+
+def _form(task: Task, row: dict[str, Any], learn: bool, alone: bool) -> None:
+    column = task.target[0] if task.target else ""
+    if row.get(column) == "" and task.name != "multilabel":
+        row[column] = None  # CSV has no other word for a cell that says nothing
+    if task.name == "tag" and row.get("tokens") is not None:
+        row["tokens"] = [str(one) for one in _list(row["tokens"], "tokens")]
+    if task.name == "entity" and row.get(column) is not None:
+        row[column] = [_span(one, learn) for one in _list(row[column], column)]
+        cells.places(row, str(row.get(task.texts[0]) or ""), row[column])
+    if not learn:
+        return
+    if task.name == "span":
+        cells.answer(row)
+    elif task.name == "multilabel":
+        # A cell that is not there says "none of them" to a head that reads alone, else nothing.
+        row[column] = labels_of(_parsed(row.get(column))) if alone or row.get(column) is not None else None
+    elif row.get(column) is None:
+        return
+    elif task.name == "tag":
+        row[column] = [cells.bio(str(one)) for one in _list(row[column], column)]
+        cells.tag_a_token(row, row["tokens"], row[column])
+    elif task.name == "regress":
+        row[column] = cells.number(row, column)
+    elif task.name == "score":
+        row[column] = cells.grade(row, column)
 
 
 def _parsed(value: Any) -> Any:
@@ -154,10 +181,13 @@ def _list(value: Any, column: str) -> list[Any]:
     return parsed
 
 
-def _span(one: Any) -> dict[str, Any]:
+def _span(one: Any, learn: bool) -> dict[str, Any]:
     if not isinstance(one, Mapping) or not {"start", "end"} <= set(one):
         raise ValueError("a span is {start, end, label}")
-    return {"start": int(one["start"]), "end": int(one["end"]), "label": str(one.get("label") or "")}
+    label = str(one.get("label") or "").strip()
+    if learn and not label:
+        raise ValueError(f"the span {one['start']} to {one['end']} has no label")
+    return {"start": int(one["start"]), "end": int(one["end"]), "label": label}
 
 
 def key_text(task: Task, row: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from shared.errors import BadInput
+from shared.finetuning import cells
 from shared.finetuning.following import parted
 from shared.finetuning.recipe import Head, Recipe
 from shared.finetuning.rows import Rows
@@ -69,7 +70,9 @@ def head_specs(
 def _spec(name: str, head: Head, recipe: Recipe, data: Mapping[str, Rows], known: Sequence[str]) -> HeadSpec:
     if head.kind == "regress":
         column = head.target
-        numbers = [_number(row, column) for row in data[str(head.data)].train if row.get(column) is not None]
+        numbers = [
+            cells.number(row, column) for row in data[str(head.data)].train if row.get(column) is not None
+        ]
         spread = float(np.std(numbers)) if numbers else 0.0
         if not spread > 0:
             raise BadInput(f"head {name!r} finds no two different numbers in column {column!r}")
@@ -113,11 +116,8 @@ def row_labels(name: str, head: Head, recipe: Recipe, row: Row) -> list[str]:
 
 
 def _renamed_tag(name: str, recipe: Recipe, tag: str) -> str:
-    if tag == OUTSIDE:
-        return tag
-    if tag[:2] not in ("B-", "I-") or not tag[2:]:
-        raise BadInput(f"tag {tag!r} of head {name!r} is no BIO tag; allowed are O, B-KIND and I-KIND")
-    return tag[:2] + recipe.rename(name, tag[2:])
+    plain = cells.bio(tag)
+    return plain if plain == OUTSIDE else plain[:2] + recipe.rename(name, plain[2:])
 
 
 def examples(
@@ -177,21 +177,21 @@ def _target(spec: HeadSpec, recipe: Recipe, row: Row, side: Side) -> Any:
         group = str(row.get(head.target) or "") or positive
         return (positive, str(row.get(head.negative) or ""), group) if positive.strip() else None
     if spec.kind == "span":
-        return _answer(row)
+        return cells.answer(row)
     if row.get(head.target) is None:
         return None
     if spec.kind == "regress":
-        return (_number(row, head.target) - spec.centre) / spec.spread
+        return (cells.number(row, head.target) - spec.centre) / spec.spread
     if spec.kind == "score":
-        return _grade(row, head.target)
+        return cells.grade(row, head.target)
     if spec.kind == "similarity":
         other = str(row.get("text") or "")
-        return (other, _grade(row, head.target)) if other.strip() else None
+        return (other, cells.grade(row, head.target)) if other.strip() else None
     given = row_labels(spec.name, head, recipe, row)
     unknown = [label for label in given if label not in spec.labels]
     if unknown and (side == "train" or (head.labels and side == "valid")):
         raise BadInput(
-            f"label {unknown[0]!r}{_at(row)} is not one of {', '.join(spec.labels)}; "
+            f"label {unknown[0]!r}{cells.at(row)} is not one of {', '.join(spec.labels)}; "
             "map it in [labels] of the recipe or drop the row"
         )
     if spec.kind == "multilabel":
@@ -199,7 +199,7 @@ def _target(spec: HeadSpec, recipe: Recipe, row: Row, side: Side) -> Any:
     if spec.kind == "tag":
         return _tagged(spec, row, given)
     if spec.kind == "entity":
-        return _spans(spec, row, row[head.target], given)
+        return _spans(spec, row, _texts(spec, recipe, row)[0], row[head.target], given)
     return spec.labels.index(given[0]) if given and not unknown else None
 
 
@@ -210,8 +210,7 @@ def _behind(spec: HeadSpec, recipe: Recipe, row: Row, known: dict[str, int]) -> 
 
 def _tagged(spec: HeadSpec, row: Row, tags: Sequence[str]) -> list[tuple[int, int, int]]:
     tokens = [str(token) for token in row.get("tokens") or []]
-    if len(tokens) != len(tags):
-        raise BadInput(f"a row{_at(row)} has {len(tokens)} tokens and {len(tags)} tags; give one tag a token")
+    cells.tag_a_token(row, tokens, tags)
     found, at, before = [], 0, OUTSIDE
     for token, tag in zip(tokens, tags, strict=True):
         if tag.startswith("I-") and before[2:] != tag[2:]:
@@ -223,51 +222,12 @@ def _tagged(spec: HeadSpec, row: Row, tags: Sequence[str]) -> list[tuple[int, in
 
 
 def _spans(
-    spec: HeadSpec, row: Row, spans: Sequence[Mapping[str, Any]], labels: Sequence[str]
+    spec: HeadSpec, row: Row, text: str, spans: Sequence[Mapping[str, Any]], labels: Sequence[str]
 ) -> list[tuple[int, int, int]] | None:
-    text = str(row.get("text") or "")
-    found = []
-    for span, label in zip(spans, labels, strict=True):
-        start, end = int(span["start"]), int(span["end"])
-        if not 0 <= start < end <= len(text):
-            raise BadInput(
-                f"a span{_at(row)} is {start} to {end}; its text has {len(text)} characters, "
-                "and the end comes after the start"
-            )
-        if label in spec.labels:
-            found.append((start, end, spec.labels.index(label)))
+    places = cells.places(row, text, spans)
+    found = [
+        (start, end, spec.labels.index(label))
+        for (start, end), label in zip(places, labels, strict=True)
+        if label in spec.labels
+    ]
     return found or None
-
-
-def _answer(row: Row) -> tuple[int, int] | None:
-    answer, context = str(row.get("answer") or ""), str(row.get("context") or "")
-    if not answer:
-        return (0, 0)
-    given = row.get("start")
-    start = context.find(answer) if given in (None, "") else int(str(given))
-    if context[start : start + len(answer)] != answer or start < 0:
-        raise BadInput(
-            f"the answer {answer[:60]!r}{_at(row)} does not stand at character {start} of its context"
-        )
-    return (start, start + len(answer))
-
-
-def _number(row: Row, column: str) -> float:
-    try:
-        value = float(row[column])
-    except (TypeError, ValueError):
-        value = float("nan")
-    if not np.isfinite(value):
-        raise BadInput(f"{row[column]!r}{_at(row)} in column {column!r} is no number")
-    return value
-
-
-def _grade(row: Row, column: str) -> float:
-    value = _number(row, column)
-    if not 0 <= value <= 1:
-        raise BadInput(f"score {value:g}{_at(row)} in column {column!r} is not between 0 and 1")
-    return value
-
-
-def _at(row: Row) -> str:
-    return f" (line {row['_line']})" if "_line" in row else ""

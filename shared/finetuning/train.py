@@ -22,7 +22,7 @@ from shared.finetuning.earlier import Earlier
 from shared.finetuning.evaluate import calibrate_served
 from shared.finetuning.examples import Example, examples, head_specs
 from shared.finetuning.feeding import Feed
-from shared.finetuning.hardware import best_precision
+from shared.finetuning.hardware import best_precision, quicken_fp32
 from shared.finetuning.keep import BEST, LAST
 from shared.finetuning.label_names import named_examples
 from shared.finetuning.methods.bodies import length
@@ -223,7 +223,7 @@ def load(
     base: Base, recipe: Recipe, specs: list[HeadSpec]
 ) -> tuple[HeadedModel, PreTrainedTokenizerBase, int]:
     """Return the base with fresh heads, its tokenizer, and the length in tokens at which texts are cut."""
-    torch.set_float32_matmul_precision("medium")  # through oneDNN: a third faster, no difference in results
+    quicken_fp32()
     tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
     encoder = load_encoder(base.path)
     if isinstance(recipe.method.depth, int):
