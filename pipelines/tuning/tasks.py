@@ -114,7 +114,7 @@ def _checked(task: Task, table: Table, learn: bool) -> Table:
     rows: list[dict[str, Any]] = []
     for row in table.rows:
         try:
-            rows.append(formed(task, row, learn=learn))
+            rows.append(_formed(task, row, learn))
         except (BadInput, TypeError, ValueError, KeyError) as error:
             table.refused.append(Rejected(row[LINE], str(error), json.dumps(row, default=str)[:10_000]))
     table.refused.sort(key=lambda one: one.line)
@@ -126,7 +126,7 @@ def _checked(task: Task, table: Table, learn: bool) -> Table:
     return replace(table, rows=rows)
 
 
-def formed(task: Task, row: Mapping[str, Any], *, learn: bool = True) -> dict[str, Any]:
+def _formed(task: Task, row: Mapping[str, Any], learn: bool) -> dict[str, Any]:
     """Return a row with its cells of structure as lists, numbers and spans.
 
     Without `learn` what is to be learnt stays as it is. Raises BadInput, TypeError, ValueError or KeyError,

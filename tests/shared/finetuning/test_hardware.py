@@ -8,7 +8,9 @@ from shared.finetuning.hardware import best_precision, quicken_fp32
 @pytest.fixture
 def precision():
     before = torch.get_float32_matmul_precision()
+    hardware._medium_is_exact.cache_clear()
     yield torch.get_float32_matmul_precision
+    hardware._medium_is_exact.cache_clear()
     torch.set_float32_matmul_precision(before)
 
 
@@ -32,7 +34,5 @@ def test_products_in_fp32_stay_exact(precision, rows, width, columns):
 
 def test_what_rounds_is_left_off(precision, monkeypatch):
     monkeypatch.setattr(hardware, "_EXACT", 0.0)  # as where oneDNN finds AMX
-    hardware._medium_is_exact.cache_clear()
     quicken_fp32()
     assert precision() == "highest"
-    hardware._medium_is_exact.cache_clear()
