@@ -3,6 +3,7 @@
     python tests/benchmarks/methods.py                              # every missing row, then the table
     python tests/benchmarks/methods.py --method lora --seed 0       # one row
     python tests/benchmarks/methods.py --table                      # the table of the rows that are there
+    python tests/benchmarks/methods.py --out tests/benchmarks/METHODS.md       # the same into a file
 
 The task is BANKING77 with ten examples a class (fewshot/train_10), all of them for training; nothing is
 chosen on the official test file, which is read once a row. Rows that need validation rows hold a tenth of
@@ -70,6 +71,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "dropout": {"train": {"dropout": 0.2}},
     "label smoothing": {"train": {"label_smoothing": 0.1}},
     "contrast": {"train": {"contrast": 0.5}},
+    "blend": {"train": {"blend": 0.7}},
+    "names": {"head": {"names": True}},
+    "c auto": {"method": {"c": "auto"}},
     "fgm": {"train": {"adversarial": {"kind": "fgm", "epsilon": 1.0}}},
     "pgd": {"train": {"adversarial": {"kind": "pgd", "epsilon": 1.0, "steps": 3}}},
     "r-drop": {"train": {"rdrop": 1.0}},
@@ -126,7 +130,7 @@ def recipe_for(name: str, seed: int, base: str) -> Recipe:
     tree = {
         "base": base,
         "data": {"rows": {}},
-        "heads": {"label": {"kind": "classify", "data": "rows"}},
+        "heads": {"label": {"kind": "classify", "data": "rows", **chosen.get("head", {})}},
         "method": chosen.get("method", {}),
         "train": {**PLAIN, **chosen.get("train", {}), "seed": seed},
         **chosen.get("beside", {}),
@@ -249,25 +253,46 @@ def gain(method: list[dict[str, Any]], plain: list[dict[str, Any]]) -> tuple[flo
     return float(100 * apart.mean()), float(low), float(high)
 
 
+def verdict(low: float, high: float) -> str:
+    """Return in words what an interval of gains says."""
+    return "helps" if low > 0 else "harms" if high < 0 else "no difference shown"
+
+
 def table(base: str, path: Path) -> str:
+    """Return the methods as Markdown: the plain recipe, then by gain, then those that were not run."""
     known = kept_rows(path)
     found = {n: [known[k] for s in SEEDS if (k := key_of(n, s, base)) in known] for n in METHODS}
-    lines = [f"BANKING77, 10 examples a class, base {base}; gain in points over the plain recipe (95 %)", ""]
-    lines.append(
-        f"{'method':<16} {'seeds':>5} {'accuracy':>9} {'gain':>22} {'seconds':>8} {'peak MB':>8}  commit"
-    )
+    ranked: list[tuple[float, str]] = []
+    missing = []
     for name, own in found.items():
         if not own:
-            lines.append(f"{name:<16} {'0':>5}  not run")
+            missing.append(f"| {name} | 0 | | | | | | not run |")
             continue
         value, low, high = gain(own, found["plain"])
-        shown = "" if name == "plain" or np.isnan(value) else f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
+        shown, said = f"{value:+.2f} [{low:+.2f}, {high:+.2f}]", verdict(low, high)
+        if name == "plain" or np.isnan(value):
+            shown = said = ""
         mean = {k: float(np.mean([row[k] for row in own])) for k in ("accuracy", "seconds", "peak_mb")}
-        lines.append(
-            f"{name:<16} {len(own):>5} {100 * mean['accuracy']:>9.2f} {shown:>22} {mean['seconds']:>8.0f} "
-            f"{mean['peak_mb']:>8.0f}  {', '.join(sorted({row['commit'] for row in own}))}"
+        commits = ", ".join(sorted({row["commit"] for row in own}))
+        line = (
+            f"| {name} | {len(own)} | {100 * mean['accuracy']:.2f} | {shown} | {mean['seconds']:.0f} | "
+            f"{mean['peak_mb']:.0f} | {commits} | {said} |"
         )
-    return "\n".join(lines)
+        ranked.append((np.inf if name == "plain" else -np.inf if np.isnan(value) else value, line))
+    ranked.sort(key=lambda pair: -pair[0])
+    columns = ("method", "seeds", "accuracy", "gain [95 %]", "seconds", "peak MB", "commit", "verdict")
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}", *(line for _, line in ranked)]
+    return HEAD.format(base=base) + "\n".join(lines + missing) + "\n"
+
+
+HEAD = """# What each method gains and costs
+
+Made by `python tests/benchmarks/methods.py --out tests/benchmarks/METHODS.md` from the rows that are kept in
+methods.jsonl: BANKING77 with ten examples a class, base {base}; gains in points of test accuracy over the
+plain recipe; the verdict is what the interval shows. Seconds are the training's own, on the processor that
+the row names.
+
+"""
 
 
 def main() -> None:
@@ -276,6 +301,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--base", default=DEFAULT_BASE)
     parser.add_argument("--table", action="store_true", help="run nothing")
+    parser.add_argument("--out", type=Path, help="run nothing and write the table into this file")
     parser.add_argument("--rows", type=Path, default=ROWS, help=f"where rows are kept (default {ROWS.name})")
     given = parser.parse_args()
     if not DATA.is_dir():
@@ -285,6 +311,9 @@ def main() -> None:
         one(given.method, given.seed, given.base, load_settings().home, path)
         return
     failed = False
+    if given.out:
+        given.out.write_text(table(given.base, path), "utf-8")
+        return
     if not given.table:
         for name in METHODS:
             for seed in SEEDS:
